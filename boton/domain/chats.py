@@ -1,0 +1,121 @@
+"""A chat: who holds it, and whether a message that just came in is the bot's to answer (contract, section 4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from boton.domain.messages import Direction
+
+
+class Holder(StrEnum):
+    BOT = "bot"
+    HUMAN = "human"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastMessage:
+    text: str
+    direction: Direction
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chat:
+    """One customer of one business. `jid` is the first JID given out; others are aliases of the same chat."""
+
+    id: str
+    business_id: str
+    jid: str
+    name: str | None
+    bot_enabled: bool
+    untouchable: bool
+    opted_out: bool
+    takeover_until: datetime | None
+    conversation_id: str | None
+    message_count: int
+    last_message: LastMessage | None
+    created_at: datetime
+
+    def held_by(self, now: datetime) -> Holder:
+        if self.takeover_until is not None and self.takeover_until > now:
+            return Holder.HUMAN
+        return Holder.BOT if self.bot_enabled and not self.untouchable else Holder.NONE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatChange:
+    """What PATCH sets; None leaves as it is."""
+
+    bot_enabled: bool | None = None
+    untouchable: bool | None = None
+    opted_out: bool | None = None
+    name: str | None = None
+
+
+class AnswerDecision(StrEnum):
+    """Whether an incoming message is the bot's to answer: decided once, when it is stored, and never again."""
+
+    DUE = "due"
+    ANSWERED = "answered"
+    UNTOUCHABLE = "untouchable"
+    HELD = "held"
+    BOT_OFF = "bot_off"
+    TOO_OLD = "too_old"
+    HISTORY = "history"
+    FAILED = "failed"  # the model gave no answer within its time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """What the decision looks at. `now` is our clock at insertion, `sent_at` WhatsApp's time of the message."""
+
+    untouchable: bool
+    bot_enabled: bool
+    takeover_until: datetime | None
+    sent_at: datetime
+    now: datetime
+    by_history_sync: bool
+    answer_within: timedelta
+
+
+def decide_answer(arrival: Arrival) -> AnswerDecision:
+    """Whether this message is the bot's to answer, with the reason where it is not."""
+    if arrival.by_history_sync:
+        return AnswerDecision.HISTORY
+    if arrival.untouchable:
+        return AnswerDecision.UNTOUCHABLE
+    if arrival.takeover_until is not None and arrival.takeover_until > arrival.now:
+        return AnswerDecision.HELD
+    if not arrival.bot_enabled:
+        return AnswerDecision.BOT_OFF
+    if arrival.now - arrival.sent_at > arrival.answer_within:
+        return AnswerDecision.TOO_OLD
+    return AnswerDecision.DUE
+
+
+GREETING_GRACE = timedelta(seconds=3)
+"""WhatsApp's own greeting and away messages come this soon after a chat's first incoming message."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnMessage:
+    """A message of ours seen on the phone that this product did not send."""
+
+    text: str
+    sent_at: datetime
+    first_incoming_at: datetime | None
+    last_turn_at: datetime | None
+    auto_replies: tuple[str, ...]
+
+
+def is_takeover(own: OwnMessage) -> bool:
+    """Whether a message typed on the business's own phone is a human taking over (architecture, "Takeover")."""
+    if own.text.strip() in {reply.strip() for reply in own.auto_replies}:
+        return False
+    if own.last_turn_at is not None and own.sent_at < own.last_turn_at:
+        return False
+    since_first = None if own.first_incoming_at is None else own.sent_at - own.first_incoming_at
+    return since_first is None or not timedelta(0) <= since_first <= GREETING_GRACE

@@ -1,0 +1,85 @@
+"""An instruction-led dialogue, and the turns in which the bot speaks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from boton.domain.businesses import BusinessConfig
+from boton.domain.messages import MessageType, Sender
+
+
+class ConversationStatus(StrEnum):
+    OPENING = "opening"
+    WAITING = "waiting"
+    THINKING = "thinking"
+    REPLYING = "replying"
+    HANDED_OFF = "handed_off"
+    DONE = "done"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+
+
+OPEN_CONVERSATIONS = (
+    ConversationStatus.OPENING,
+    ConversationStatus.WAITING,
+    ConversationStatus.THINKING,
+    ConversationStatus.REPLYING,
+)
+
+
+class ConversationOutcome(StrEnum):
+    ACHIEVED = "achieved"
+    DECLINED = "declined"
+    NO_ANSWER = "no_answer"
+    HANDED_OFF = "handed_off"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversation:
+    id: str
+    jid: str
+    instruction: str
+    status: ConversationStatus
+    outcome: ConversationOutcome | None
+    summary: str | None
+    turns: int
+    reference: str | None
+    created_at: datetime
+    ended_at: datetime | None
+
+
+class TurnStatus(StrEnum):
+    OPEN = "open"  # the model has not answered yet
+    CLOSED = "closed"  # the drafts are queued messages
+    DROPPED = "dropped"  # nothing was to be said after all
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One message of the history as the model is told it."""
+
+    sender: Sender
+    type: MessageType
+    text: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnBrief:
+    """Everything the model needs for one turn, read in one transaction. `history` is oldest first.
+
+    opening: the bot writes first, as the conversation's instruction says; else it answers the newest message.
+    """
+
+    turn_id: str
+    chat_id: str
+    connection_id: str
+    opening: bool
+    customer_name: str | None
+    instruction: str | None
+    history: tuple[Line, ...]
+    config: BusinessConfig
+    now: datetime

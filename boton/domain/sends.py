@@ -1,0 +1,121 @@
+"""A send: one accepted POST /send, to one or many (contract, section 3)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from boton.domain.messages import MessageError, MessageStatus
+
+
+class SendKind(StrEnum):
+    MESSAGE = "message"
+    INSTRUCTION = "instruction"
+
+
+class SendCategory(StrEnum):
+    TRANSACTIONAL = "transactional"
+    MARKETING = "marketing"
+
+
+class SendStatus(StrEnum):
+    QUEUED = "queued"
+    SCHEDULED = "scheduled"
+    RUNNING = "running"
+    PAUSED = "paused"
+    FINISHED = "finished"
+    CANCELLED = "cancelled"
+
+
+UNFINISHED_SENDS = (SendStatus.QUEUED, SendStatus.SCHEDULED, SendStatus.RUNNING, SendStatus.PAUSED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRecipient:
+    """One valid recipient: `to` as it was written, `jid` as it was understood, `text` with variables filled in.
+
+    For an instruction `text` is the instruction for this recipient.
+    """
+
+    to: str
+    jid: str
+    text: str
+    reference: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """A recipient that was refused at the door."""
+
+    to: str
+    error: MessageError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSend:
+    business_id: str
+    kind: SendKind
+    category: SendCategory
+    recipients: tuple[NewRecipient, ...]
+    rejected: tuple[Rejected, ...]
+    accepted_at: datetime
+    send_at: datetime | None = None
+    expires_at: datetime | None = None
+    respect_quiet_hours: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipient:
+    """A recipient as `GET /sends/{id}/recipients` tells it; for an instruction its opening message's status."""
+
+    to: str
+    jid: str
+    message_id: str
+    status: MessageStatus
+    reference: str | None = None
+    conversation_id: str | None = None
+    error: MessageError | None = None
+    sent_at: datetime | None = None
+    replied_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Send:
+    id: str
+    business_id: str
+    connection_id: str
+    kind: SendKind
+    category: SendCategory
+    status: SendStatus
+    total: int
+    rejected: tuple[Rejected, ...]
+    created_at: datetime
+    send_at: datetime | None = None
+    expires_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    counts: Mapping[MessageStatus, int] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptedSend:
+    """What POST /send answers: the send, its recipients in the order given, repeats left out.
+
+    fast: a single message to a known contact, which need not queue behind a bulk.
+    """
+
+    send: Send
+    recipients: tuple[Recipient, ...]
+    fast: bool
+
+
+_PLACEHOLDER = re.compile(r"\{\{\s*([\w.-]+)\s*\}\}")
+
+
+def fill_in(text: str, variables: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
+    """`text` with every `{{name}}` replaced, and the names that have no value. One pass: values are not expanded."""
+    missing = tuple(dict.fromkeys(name for name in _PLACEHOLDER.findall(text) if name not in variables))
+    return _PLACEHOLDER.sub(lambda match: variables.get(match[1], match[0]), text), missing

@@ -1,0 +1,168 @@
+"""What can go wrong, named for what went wrong. No HTTP and no Temporal in here.
+
+Every error carries ids, never a message's text: errors end up in logs and in workflow histories.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+
+class BotonError(Exception):
+    """The base of every error of our own. `code` is stable and machine-readable, `detail` says what to change."""
+
+    code = "error"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class NotFound(BotonError):
+    """The thing does not exist, or belongs to another business (which is the same to the asker)."""
+
+    code = "not_found"
+
+    def __init__(self, thing: str, id: str) -> None:
+        super().__init__(f"There is no {thing} {id}.")
+
+
+class Conflict(BotonError):
+    """The request contradicts what the store holds."""
+
+    code = "conflict"
+
+
+class Invalid(BotonError):
+    """The request cannot be carried out as it is. `errors` names the fields: (path, what to change)."""
+
+    code = "invalid"
+
+    def __init__(self, detail: str, errors: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(detail)
+        self.errors = errors
+
+
+class InvalidRecipient(Invalid):
+    """Not a person that WhatsApp could reach."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+
+
+class EventsGone(BotonError):
+    """The events after this `seq` are no longer kept (30 days)."""
+
+    code = "events_gone"
+
+    def __init__(self, after: int, oldest: int) -> None:
+        super().__init__(f"Events after {after} are no longer kept; the oldest kept is {oldest}. Read anew from there.")
+        self.oldest = oldest
+
+
+class IllegalTransition(BotonError):
+    """A state machine was asked for a step it does not have."""
+
+    code = "illegal_transition"
+
+    def __init__(self, current: str, wanted: str) -> None:
+        super().__init__(f"A message that is {current} cannot become {wanted}.")
+
+
+class StaleEpoch(BotonError):
+    """This process no longer owns the phone number: a newer link has started. It must stop at once."""
+
+    code = "stale_epoch"
+
+    def __init__(self, connection_id: str, epoch: int) -> None:
+        super().__init__(f"Epoch {epoch} of connection {connection_id} is stale.")
+
+
+class StoreTooNew(BotonError):
+    """The store was migrated by a newer version of BOTON."""
+
+    code = "store_too_new"
+
+
+# What a gateway answers to `send_text` when it did not simply work.
+
+
+class SendError(BotonError):
+    """The gateway did not confirm the message. `definitely_not_sent` tells whether the attempt is dead for good."""
+
+    definitely_not_sent = False
+
+
+class ConnectionAway(SendError):
+    """The phone is not connected. The attempt never reached the wire and never will: the message is due again."""
+
+    code = "connection_away"
+    definitely_not_sent = True
+
+
+class RecipientRefused(SendError):
+    """Permanent for this recipient: not on WhatsApp, blocked, malformed."""
+
+    code = "recipient_refused"
+    definitely_not_sent = True
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+
+
+class NumberRefused(SendError):
+    """WhatsApp refuses this *business number* for a while (463, 429, ban). `until` is known for a ban only."""
+
+    code = "number_refused"
+    definitely_not_sent = True
+
+    def __init__(self, reason: int, detail: str, until: datetime | None = None) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.until = until
+
+
+class OutcomeUnknown(SendError):
+    """The message may or may not have left (lost ack, time-out). Ask `find_outcome`."""
+
+    code = "outcome_unknown"
+
+
+class SessionReplaced(SendError):
+    """A newer session for the same number exists; this one is closed for good."""
+
+    code = "session_replaced"
+    definitely_not_sent = True
+
+
+# What a language model answers when it did not simply work.
+
+
+class ModelError(BotonError):
+    """The language model gave no usable answer."""
+
+    code = "model_error"
+
+
+class ModelBusy(ModelError):
+    """429, 5xx, time-out or no connection: worth another try, not before `retry_after` seconds where it said so."""
+
+    code = "model_busy"
+
+    def __init__(self, detail: str, retry_after: float | None = None) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+
+
+class ModelMalformed(ModelError):
+    """The answer is not what the protocol promises (no JSON, no choice, empty text)."""
+
+    code = "model_malformed"
+
+
+class ModelRefused(ModelError):
+    """A wrong key, an unknown model or a bad request: trying again changes nothing."""
+
+    code = "model_refused"

@@ -1,0 +1,297 @@
+"""What is needed of the outside. Every port has at least two implementations that pass the same contract tests.
+
+Times are aware datetimes in UTC. Methods of a store are one transaction each, and safe to call twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from boton.domain.businesses import Business, NewToken, Tally, Token
+from boton.domain.chats import Chat, ChatChange
+from boton.domain.connections import Connection, ConnectionStatus, Gateway
+from boton.domain.conversations import TurnBrief
+from boton.domain.events import EventPage
+from boton.domain.gateway import Attempt, GatewayEvent, Outcome, Sent
+from boton.domain.messages import Message, MessageError, MessageStatus
+from boton.domain.sends import AcceptedSend, NewSend, Recipient, Send
+
+# ---------------------------------------------------------------- the edge to WhatsApp
+
+
+class WhatsAppGateway(Protocol):
+    """One phone number on WhatsApp, driven by one link process."""
+
+    async def open(self, epoch: int) -> None:
+        """Opens the session of this epoch; sessions of lower epochs can send nothing from then on.
+
+        Raises SessionReplaced when a higher epoch has opened already, ConnectionAway when WhatsApp is out of reach.
+        """
+
+    async def read_events(self, after: int, wait: float) -> Sequence[GatewayEvent]:
+        """Journalled events after that cursor, oldest first; waits up to `wait` seconds for the first.
+
+        At least once: what the store has not recorded is given again. Raises SessionReplaced, ConnectionAway.
+        """
+
+    async def send_text(self, attempt: Attempt) -> Sent:
+        """Sends one attempt. Raises ConnectionAway, RecipientRefused, NumberRefused, SessionReplaced (definitely
+        not sent) or OutcomeUnknown (ask `find_outcome`). Never deduplicates by itself.
+        """
+
+    async def find_outcome(self, attempt: Attempt) -> Outcome:
+        """What became of an attempt of this or a lower epoch. NOT_SENT is final: the gateway bars the attempt.
+
+        Raises ConnectionAway when WhatsApp cannot be asked now.
+        """
+
+    async def show_typing(self, jid: str, seconds: float) -> None:
+        """Shows "typing…" to the customer; a nicety that never raises."""
+
+    async def close(self) -> None:
+        """Ends the session; safe to call twice."""
+
+
+# ---------------------------------------------------------------- the edge to language models
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """What a model is asked. `system` are our rules; `lines` the dialogue, oldest first, as (role, text) with role
+    `user` (the customer's words: data, never rules) or `assistant`. `brief` is what the prompt was built from.
+    """
+
+    system: str
+    lines: tuple[tuple[str, str], ...]
+    brief: TurnBrief
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelAnswer:
+    """text: never empty. Tokens as the server counted them, 0 where it does not say."""
+
+    text: str
+    tokens_in: int = 0
+    tokens_out: int = 0
+
+
+class LanguageModel(Protocol):
+    """Writes the next message of the bot."""
+
+    async def answer(self, prompt: Prompt) -> ModelAnswer:
+        """Raises ModelBusy, ModelMalformed or ModelRefused; never retries by itself."""
+
+    async def close(self) -> None: ...
+
+
+# ---------------------------------------------------------------- the store, by aggregate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """A page of a list, counted from 0."""
+
+    page: int
+    page_size: int
+
+
+class BusinessStore(Protocol):
+    async def create_business(self, name: str, *, bot_new_chats: bool, now: datetime) -> Business: ...
+    async def list_businesses(self) -> Sequence[Business]: ...
+    async def fetch_business(self, business_id: str) -> Business:
+        """Raises NotFound."""
+
+    async def update_config(self, business_id: str, changes: dict[str, Any]) -> Business:
+        """Sets the named fields of BusinessConfig (snake_case, validated by the caller), leaves the others."""
+
+    async def fetch_tally(self, business_id: str) -> Tally: ...
+    async def create_token(self, business_id: str, name: str, now: datetime) -> NewToken:
+        """Raises NotFound for an unknown business. The store keeps only the secret's SHA-256."""
+
+    async def list_tokens(self, business_id: str | None = None) -> Sequence[Token]: ...
+    async def revoke_token(self, token_id: str, now: datetime) -> Token:
+        """Raises NotFound; revoking twice changes nothing."""
+
+    async def authenticate(self, secret: str, now: datetime) -> Token | None:
+        """The token of this secret unless unknown or revoked. Records its use, at most once a minute."""
+
+
+class ChatStore(Protocol):
+    async def list_chats(self, business_id: str, page: Page) -> tuple[Sequence[Chat], int]:
+        """Chats with the newest activity first, and how many there are in all."""
+
+    async def fetch_chat(self, business_id: str, jid: str) -> Chat:
+        """By any JID under which the customer is known. Raises NotFound."""
+
+    async def change_chat(self, business_id: str, jid: str, change: ChatChange, now: datetime) -> Chat:
+        """PATCH: creates the chat where it does not exist yet. `bot_enabled=True` hands a held chat back."""
+
+    async def list_messages(
+        self, business_id: str, jid: str, *, limit: int, before: str | None = None, after: str | None = None
+    ) -> tuple[str, Sequence[Message], bool]:
+        """The chat's JID, its newest `limit` messages (before or after a message id), oldest first, and whether
+        there are more in that direction. Raises NotFound for an unknown chat or message id.
+        """
+
+
+class SendStore(Protocol):
+    async def accept_send(self, new: NewSend, *, idempotency: IdempotencyKey | None = None) -> AcceptedSend:
+        """Stores the send, its messages and (for an instruction) its conversations; on return it is on disk.
+
+        Recipients who are one chat are stored once. Raises Conflict when the business has no active connection.
+        """
+
+    async def fetch_send(self, business_id: str, send_id: str) -> Send:
+        """With `counts` by message status. Raises NotFound."""
+
+    async def list_sends(self, business_id: str, page: Page) -> tuple[Sequence[Send], int]: ...
+    async def list_recipients(self, business_id: str, send_id: str, page: Page) -> tuple[Sequence[Recipient], int]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdempotencyKey:
+    """A request's key with the SHA-256 of its parsed body."""
+
+    key: str
+    path: str
+    body_hash: str
+
+
+class EventStore(Protocol):
+    async def list_events(self, business_id: str, after: int, limit: int) -> EventPage:
+        """Events with seq > after, in order. Raises EventsGone when `after` is older than what is kept."""
+
+
+class ConnectionStore(Protocol):
+    async def create_connection(self, business_id: str, gateway: Gateway, phone: str, now: datetime) -> Connection:
+        """Raises Conflict when the phone belongs to another active connection of the same gateway."""
+
+    async def fetch_connection(self, connection_id: str) -> Connection:
+        """Raises NotFound."""
+
+    async def fetch_active_connection(self, business_id: str) -> Connection | None: ...
+    async def list_active_connections(self) -> Sequence[Connection]: ...
+    async def raise_epoch(self, connection_id: str, now: datetime) -> int:
+        """The new epoch: every start of a link calls this first."""
+
+    async def record_status(
+        self, connection_id: str, epoch: int, status: ConnectionStatus, reason: str | None, now: datetime
+    ) -> None:
+        """Writes `connection.changed` where it did change. Raises StaleEpoch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """How an attempt ended, to be recorded: SENT with `sent`, or another status with its error.
+
+    QUEUED: definitely not sent, due again.
+    """
+
+    attempt: Attempt
+    status: MessageStatus
+    sent: Sent | None = None
+    error: MessageError | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Idle:
+    """Nothing was claimed, and why: `done` (send is final), `paused`, `wait` (until `until`), `compose` (the next
+    openings, `message_ids`, have no text yet).
+    """
+
+    why: str
+    until: datetime | None = None
+    message_ids: tuple[str, ...] = ()
+
+
+class OutboxStore(Protocol):
+    """Claim, send, record. Used by the link process of the number alone."""
+
+    async def advance_send(
+        self, send_id: str, connection_id: str, epoch: int, *, record: Result | None, now: datetime
+    ) -> Attempt | Idle:
+        """Records the last result, then claims the send's next message. One transaction. Raises StaleEpoch.
+
+        Messages that a guard forbids are settled on the way. With nothing left the send becomes `finished`.
+        """
+
+    async def claim_message(self, message_id: str, connection_id: str, epoch: int, now: datetime) -> Attempt | None:
+        """Claims one message; None when it is not `queued` any more or a guard forbade it. Raises StaleEpoch."""
+
+    async def record_result(self, result: Result, now: datetime) -> None:
+        """`sending → …`; a result that is recorded already changes nothing."""
+
+    async def list_left_in_flight(self, connection_id: str, epoch: int) -> Sequence[Attempt]:
+        """Attempts in `sending` or `unconfirmed` claimed under a lower epoch: to be settled by `find_outcome`."""
+
+
+class InboxStore(Protocol):
+    async def record_events(
+        self, connection_id: str, epoch: int, events: Sequence[GatewayEvent], now: datetime
+    ) -> Sequence[str]:
+        """Stores what came in, once, with all that follows from it, and the cursor, in one transaction.
+
+        Answers the ids of the chats in which the bot now owes an answer. Raises StaleEpoch.
+        """
+
+    async def fetch_cursor(self, connection_id: str) -> int: ...
+
+
+class TurnStore(Protocol):
+    async def open_turn(self, chat_id: str, now: datetime) -> TurnBrief | None:
+        """Opens, or finds again, the turn that answers what the bot owes in this chat; None: it owes nothing.
+
+        A turn is known by (chat, last incoming message). All that is due up to there belongs to it.
+        """
+
+    async def open_openings(self, message_ids: Sequence[str], now: datetime) -> Sequence[TurnBrief]:
+        """The turns that write these openings; those whose text is there already are left out."""
+
+    async def close_turn(self, turn_id: str, answer: ModelAnswer, now: datetime) -> Sequence[str]:
+        """Stores the drafts as queued messages and answers their ids; of a closed turn, the ids again."""
+
+    async def fail_turn(self, turn_id: str, code: str, detail: str, now: datetime) -> None:
+        """The model gave no answer: the turn is dropped with the reason, its messages are not due any more; an
+        opening's message fails."""
+
+    async def list_undelivered_drafts(self, chat_id: str) -> tuple[str, Sequence[str]]:
+        """The connection and the bot's queued replies in this chat, oldest first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overdue:
+    """Unfinished work whose next step is overdue, to be started or woken. `id` is a send, chat or connection."""
+
+    kind: str  # "send" | "chat" | "connection"
+    id: str
+    business_id: str
+    connection_id: str
+    fast: bool = False
+
+
+class WorkStore(Protocol):
+    async def take_lease(self, name: str, holder: str, now: datetime, until: datetime) -> bool:
+        """Whether `holder` has the lease until then: it had it, or nobody had it any more."""
+
+    async def list_overdue(self, now: datetime, limit: int) -> Sequence[Overdue]:
+        """Unfinished rows whose next step was due before `now`, longest overdue first."""
+
+    async def postpone(self, overdue: Sequence[Overdue], until: datetime) -> None:
+        """They were started or woken: looked at again only after `until`."""
+
+    async def note_namespace(self, namespace_id: str, now: datetime) -> bool:
+        """Remembers Temporal's namespace id; a changed one makes all unfinished work overdue. Whether it changed."""
+
+    async def purge(self, now: datetime) -> None:
+        """Deletes events and idempotency keys older than 30 days."""
+
+
+class WorkflowStarter(Protocol):
+    """Starts or wakes workflows; both are safe at any time, as often as one likes."""
+
+    async def start_send(self, send_id: str, business_id: str, connection_id: str, *, fast: bool) -> None: ...
+    async def look_at_chat(self, chat_id: str, business_id: str) -> None: ...
+    async def start_connection(self, connection_id: str, business_id: str) -> None: ...
