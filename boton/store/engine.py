@@ -1,0 +1,224 @@
+"""Transactions on SQLite and PostgreSQL, off the event loop.
+
+`write` and `read` take a function of a session and run it in one transaction on a thread. On SQLite one thread per
+process writes and groups what waits into one commit (a commit is an fsync), each piece of work in a savepoint of its
+own; between groups it leaves a gap, because SQLite's writers of several processes starve each other (measured).
+On PostgreSQL each work is a transaction of its own, tried again when it lost a deadlock or a serialization race.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol, TypeVar, cast
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError
+from sqlmodel import Session
+
+T = TypeVar("T")
+Work = Callable[[Session], T]
+
+_GROUP_SIZE = 100
+_GROUP_SECONDS = 0.005
+_GAP_SECONDS = 0.002
+_READERS = 4
+_POSTGRES_THREADS = 8
+_TRIES = 6
+_LOST_RACES = {"40001", "40P01"}
+
+
+def open_database(url: str) -> Database:
+    """Opens the store at a `sqlite:///…` or `postgresql://…` address; connects with the first transaction."""
+    if url.startswith("sqlite"):
+        return Database(_SqliteRunner(url))
+    return Database(_PostgresRunner(url))
+
+
+def driver_url(url: str) -> str:
+    """The address with the driver we use: `postgresql://` → `postgresql+psycopg://`."""
+    for prefix in ("postgresql://", "postgres://"):
+        if url.startswith(prefix):
+            return "postgresql+psycopg://" + url.removeprefix(prefix)
+    return url
+
+
+class _Runner(Protocol):
+    def submit_write(self, work: Work[Any]) -> Future[Any]: ...
+    def submit_read(self, work: Work[Any]) -> Future[Any]: ...
+    def close(self) -> None: ...
+
+
+class Database:
+    """One store, shared by everything in a process."""
+
+    def __init__(self, runner: _Runner) -> None:
+        self._runner = runner
+
+    async def write(self, work: Work[T]) -> T:
+        """Runs `work` in one durable transaction: when this returns, it is on disk.
+
+        A cancelled caller does not undo it: the transaction ends either way.
+        """
+        return cast(T, await asyncio.wrap_future(self._runner.submit_write(work)))
+
+    async def read(self, work: Work[T]) -> T:
+        """Runs `work` in one read-only transaction."""
+        return cast(T, await asyncio.wrap_future(self._runner.submit_read(work)))
+
+    async def close(self) -> None:
+        """Finishes what was submitted, then closes the connections."""
+        await asyncio.to_thread(self._runner.close)
+
+
+# ---------------------------------------------------------------- SQLite
+
+
+def sqlite_engine(url: str, *, begin: str) -> Engine:
+    """An engine whose transactions start with `begin`: IMMEDIATE for writers, so that they never fail half-way."""
+    engine = create_engine(url, hide_parameters=True, connect_args={"timeout": 30, "check_same_thread": False})
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", partial(_begin, begin))
+    return engine
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin(statement: str, connection: Connection) -> None:
+    connection.exec_driver_sql(statement)
+
+
+@dataclass(slots=True)
+class _Job:
+    work: Work[Any]
+    future: Future[Any]
+    result: Any = None
+    error: BaseException | None = None
+
+    def run(self, connection: Connection) -> None:
+        try:
+            with Session(bind=connection, join_transaction_mode="create_savepoint") as session:
+                self.result = self.work(session)
+                session.commit()
+        except BaseException as error:  # noqa: BLE001 - it belongs to the caller, who waits on another thread
+            self.error = error
+
+    def settle(self, error: BaseException | None = None) -> None:
+        error = error or self.error
+        if error is not None:
+            self.future.set_exception(error)
+        else:
+            self.future.set_result(self.result)
+
+
+class _SqliteRunner:
+    def __init__(self, url: str) -> None:
+        self._writer = sqlite_engine(url, begin="BEGIN IMMEDIATE")
+        self._reader = sqlite_engine(url, begin="BEGIN")
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="store-read")
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+
+    def submit_write(self, work: Work[Any]) -> Future[Any]:
+        with self._starting:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._write_for_ever, name="store-write", daemon=True)
+                self._thread.start()
+        future: Future[Any] = Future()
+        future.set_running_or_notify_cancel()
+        self._jobs.put(_Job(work, future))
+        return future
+
+    def submit_read(self, work: Work[Any]) -> Future[Any]:
+        return self._readers.submit(_in_transaction, self._reader, work)
+
+    def close(self) -> None:
+        if self._thread is not None:
+            self._jobs.put(None)
+            self._thread.join()
+        self._readers.shutdown()
+        self._writer.dispose()
+        self._reader.dispose()
+
+    def _write_for_ever(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            more = self._write_group(job)
+            if not more:
+                return
+            if not self._jobs.empty():
+                time.sleep(_GAP_SECONDS)
+
+    def _write_group(self, first: _Job) -> bool:
+        """One commit for `first` and whatever waits behind it; False when the end was asked for."""
+        done: list[_Job] = []
+        job: _Job | None = first
+        try:
+            with self._writer.begin() as connection:
+                enough = time.monotonic() + _GROUP_SECONDS
+                while job is not None:
+                    done.append(job)
+                    job.run(connection)
+                    if len(done) >= _GROUP_SIZE or time.monotonic() >= enough or self._jobs.empty():
+                        break
+                    job = self._jobs.get()
+        except BaseException as error:  # noqa: BLE001 - likewise
+            for failed in done or [first]:
+                failed.settle(error)
+        else:
+            for finished in done:
+                finished.settle()
+        return job is not None
+
+
+def _in_transaction(engine: Engine, work: Work[T]) -> T:
+    with Session(engine) as session, session.begin():
+        return work(session)
+
+
+# ---------------------------------------------------------------- PostgreSQL
+
+
+class _PostgresRunner:
+    def __init__(self, url: str) -> None:
+        self._engine = create_engine(
+            driver_url(url),
+            hide_parameters=True,
+            pool_size=_POSTGRES_THREADS,
+            max_overflow=0,
+            pool_pre_ping=True,
+            connect_args={"connect_timeout": 10},
+        )
+        self._threads = ThreadPoolExecutor(_POSTGRES_THREADS, thread_name_prefix="store")
+
+    def submit_write(self, work: Work[Any]) -> Future[Any]:
+        return self._threads.submit(self._persist, work)
+
+    def submit_read(self, work: Work[Any]) -> Future[Any]:
+        return self._threads.submit(_in_transaction, self._engine, work)
+
+    def close(self) -> None:
+        self._threads.shutdown()
+        self._engine.dispose()
+
+    def _persist(self, work: Work[T]) -> T:
+        for attempt in range(_TRIES):
+            try:
+                return _in_transaction(self._engine, work)
+            except DBAPIError as error:
+                lost_race = getattr(error.orig, "sqlstate", None) in _LOST_RACES
+                if not lost_race or attempt == _TRIES - 1:
+                    raise
+                time.sleep(0.01 * 2**attempt)
+        raise AssertionError("unreachable")

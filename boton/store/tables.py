@@ -1,0 +1,363 @@
+"""The tables, as SQLModel sees them. They never leave the store: what crosses is a domain object.
+
+A column `next_step_at` says when unfinished work is due again; NULL: nothing is owed. The sweeper reads only that.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Column, Index, Text, text
+from sqlmodel import Field, SQLModel
+
+from boton.store.columns import UtcDateTime
+
+
+def _moment(**kwargs: Any) -> Any:
+    return Field(sa_type=UtcDateTime, **kwargs)
+
+
+def _json(**kwargs: Any) -> Any:
+    return Field(sa_type=JSON, **kwargs)
+
+
+class BusinessRow(SQLModel, table=True):
+    __tablename__ = "business"
+
+    id: str = Field(primary_key=True)
+    created_at: datetime = _moment()
+    business_name: str
+    business_description: str = Field(default="", sa_type=Text)
+    bot_purpose: str = "attend"
+    guardrails: str = Field(default="", sa_type=Text)
+    custom_instructions: str = Field(default="", sa_type=Text)
+    bot_new_chats: bool = False
+    timezone: str | None = None
+    language: str | None = None
+    takeover_minutes: int = 120
+    quiet_hours: dict[str, Any] | None = _json(default=None)
+    pacing: dict[str, Any] | None = _json(default=None)
+    debounce_seconds: float = 4.0
+    follow_ups: list[Any] = _json()
+    conversation_hours: int = 72
+    opt_out_words: list[Any] = _json()
+    send_ttl_hours: int = 24
+    answer_within_minutes: int = 360
+    auto_replies: list[Any] = _json()
+
+
+class TallyRow(SQLModel, table=True):
+    """Counts of one business, and the seq of its newest event: this row is the lock that orders events."""
+
+    __tablename__ = "tally"
+
+    business_id: str = Field(primary_key=True, foreign_key="business.id")
+    chats: int = 0
+    active_bot_chats: int = 0
+    untouchable_chats: int = 0
+    event_seq: int = Field(default=0, sa_type=BigInteger)
+
+
+class TokenRow(SQLModel, table=True):
+    __tablename__ = "token"
+
+    id: str = Field(primary_key=True)
+    business_id: str = Field(foreign_key="business.id", index=True)
+    name: str
+    hint: str
+    secret_hash: str = Field(unique=True)
+    created_at: datetime = _moment()
+    last_used_at: datetime | None = _moment(default=None)
+    revoked_at: datetime | None = _moment(default=None)
+
+
+class ConnectionRow(SQLModel, table=True):
+    __tablename__ = "connection"
+    __table_args__ = (
+        Index(
+            "ix_connection_phone_active",
+            "gateway",
+            "phone",
+            unique=True,
+            sqlite_where=text("active"),
+            postgresql_where=text("active"),
+        ),
+    )
+
+    id: str = Field(primary_key=True)
+    business_id: str = Field(foreign_key="business.id", index=True)
+    gateway: str
+    phone: str
+    active: bool = True
+    status: str
+    reason: str | None = None
+    status_at: datetime = _moment()
+    epoch: int = Field(default=0, sa_type=BigInteger)
+    cursor: int = Field(default=0, sa_type=BigInteger)
+    created_at: datetime = _moment()
+    next_step_at: datetime | None = _moment(default=None, index=True)
+
+
+class ChatRow(SQLModel, table=True):
+    __tablename__ = "chat"
+    __table_args__ = (Index("ix_chat_newest", "business_id", text("active_at DESC"), text("id DESC")),)
+
+    id: str = Field(primary_key=True)
+    business_id: str = Field(foreign_key="business.id")
+    jid: str
+    name: str | None = None
+    name_is_ours: bool = False
+    bot_enabled: bool = False
+    untouchable: bool = False
+    opted_out: bool = False
+    known: bool = False
+    taken_over_at: datetime | None = _moment(default=None)
+    takeover_until: datetime | None = _moment(default=None)
+    first_incoming_at: datetime | None = _moment(default=None)
+    last_turn_at: datetime | None = _moment(default=None)
+    conversation_id: str | None = None
+    message_count: int = 0
+    last_text: str | None = Field(default=None, sa_type=Text)
+    last_direction: str | None = None
+    last_at: datetime | None = _moment(default=None)
+    active_at: datetime = _moment()
+    created_at: datetime = _moment()
+    next_step_at: datetime | None = _moment(default=None, index=True)
+
+
+class AliasRow(SQLModel, table=True):
+    """Every JID under which a customer of a business is known; all of them lead to one chat."""
+
+    __tablename__ = "chat_alias"
+
+    business_id: str = Field(primary_key=True, foreign_key="business.id")
+    jid: str = Field(primary_key=True)
+    chat_id: str = Field(foreign_key="chat.id", index=True)
+
+
+class SendRow(SQLModel, table=True):
+    __tablename__ = "send"
+    __table_args__ = (Index("ix_send_newest", "business_id", text("created_at DESC"), text("id DESC")),)
+
+    id: str = Field(primary_key=True)
+    business_id: str = Field(foreign_key="business.id")
+    connection_id: str = Field(foreign_key="connection.id")
+    kind: str
+    category: str
+    status: str
+    total: int
+    fast: bool = False
+    rejected: list[Any] = _json()
+    respect_quiet_hours: bool = False
+    created_at: datetime = _moment()
+    send_at: datetime | None = _moment(default=None)
+    expires_at: datetime | None = _moment(default=None)
+    started_at: datetime | None = _moment(default=None)
+    finished_at: datetime | None = _moment(default=None)
+    next_step_at: datetime | None = _moment(default=None, index=True)
+
+
+class ConversationRow(SQLModel, table=True):
+    __tablename__ = "conversation"
+    __table_args__ = (Index("ix_conversation_newest", "business_id", text("created_at DESC"), text("id DESC")),)
+
+    id: str = Field(primary_key=True)
+    business_id: str = Field(foreign_key="business.id")
+    chat_id: str = Field(foreign_key="chat.id", index=True)
+    connection_id: str = Field(foreign_key="connection.id")
+    send_id: str | None = Field(default=None, foreign_key="send.id", index=True)
+    instruction: str = Field(sa_type=Text)
+    status: str
+    outcome: str | None = None
+    summary: str | None = Field(default=None, sa_type=Text)
+    turns: int = 0
+    reference: str | None = None
+    created_at: datetime = _moment()
+    ended_at: datetime | None = _moment(default=None)
+    deadline_at: datetime | None = _moment(default=None)
+
+
+class TurnRow(SQLModel, table=True):
+    """One turn of the bot, known by (chat, trigger): the last incoming message, or the opening to be written."""
+
+    __tablename__ = "turn"
+    __table_args__ = (Index("ix_turn_key", "chat_id", "trigger_id", unique=True),)
+
+    id: str = Field(primary_key=True)
+    business_id: str = Field(foreign_key="business.id")
+    chat_id: str = Field(foreign_key="chat.id")
+    trigger_id: str
+    conversation_id: str | None = Field(default=None, foreign_key="conversation.id")
+    opening: bool = False
+    status: str
+    reason: str | None = None
+    tokens_in: int = 0
+    tokens_out: int = 0
+    created_at: datetime = _moment()
+    closed_at: datetime | None = _moment(default=None)
+
+
+class MessageRow(SQLModel, table=True):
+    """A message either way. `text` is NULL only for an opening that the model has not written yet."""
+
+    __tablename__ = "message"
+    __table_args__ = (
+        Index("ix_message_chat", "chat_id", "at", "id"),
+        Index("ix_message_send_claim", "send_id", "status", "position"),
+        Index("ix_message_send_list", "send_id", "position"),
+        Index(
+            "ix_message_whatsapp",
+            "connection_id",
+            "chat_id",
+            "whatsapp_id",
+            unique=True,
+            sqlite_where=text("whatsapp_id IS NOT NULL"),
+            postgresql_where=text("whatsapp_id IS NOT NULL"),
+        ),
+        Index(
+            "ix_message_in_flight",
+            "connection_id",
+            sqlite_where=text("status IN ('sending', 'unconfirmed')"),
+            postgresql_where=text("status IN ('sending', 'unconfirmed')"),
+        ),
+        Index(
+            "ix_message_due",
+            "chat_id",
+            sqlite_where=text("answer = 'due'"),
+            postgresql_where=text("answer = 'due'"),
+        ),
+        Index(
+            "ix_message_draft",
+            "chat_id",
+            sqlite_where=text("status = 'queued' AND turn_id IS NOT NULL"),
+            postgresql_where=text("status = 'queued' AND turn_id IS NOT NULL"),
+        ),
+        Index(
+            "ix_message_unreplied",
+            "chat_id",
+            sqlite_where=text("send_id IS NOT NULL AND sent_at IS NOT NULL AND replied_at IS NULL"),
+            postgresql_where=text("send_id IS NOT NULL AND sent_at IS NOT NULL AND replied_at IS NULL"),
+        ),
+    )
+
+    id: str = Field(primary_key=True)
+    business_id: str = Field(foreign_key="business.id")
+    connection_id: str = Field(foreign_key="connection.id")
+    chat_id: str = Field(foreign_key="chat.id")
+    direction: str
+    kind: str
+    type: str = "text"
+    sender: str
+    text: str | None = Field(default=None, sa_type=Text)
+    status: str
+    at: datetime = _moment()
+    created_at: datetime = _moment()
+    jid: str
+    whatsapp_id: str | None = None
+    # outgoing
+    send_id: str | None = Field(default=None, foreign_key="send.id")
+    position: int | None = None
+    recipient: str | None = None
+    reference: str | None = None
+    conversation_id: str | None = Field(default=None, foreign_key="conversation.id")
+    turn_id: str | None = Field(default=None, foreign_key="turn.id")
+    expires_at: datetime | None = _moment(default=None)
+    attempt_id: str | None = None
+    epoch: int | None = Field(default=None, sa_type=BigInteger)
+    error_code: str | None = None
+    error_detail: str | None = None
+    sent_at: datetime | None = _moment(default=None)
+    replied_at: datetime | None = _moment(default=None)
+    # incoming
+    answer: str | None = None
+
+
+class ReceiptRow(SQLModel, table=True):
+    """A receipt for a message id that is not known yet: kept, and matched when the id is recorded."""
+
+    __tablename__ = "receipt"
+
+    connection_id: str = Field(primary_key=True, foreign_key="connection.id")
+    whatsapp_id: str = Field(primary_key=True)
+    kind: str = Field(primary_key=True)
+    chat_id: str = Field(primary_key=True)
+    at: datetime = _moment()
+
+
+class EventRow(SQLModel, table=True):
+    __tablename__ = "event"
+    __table_args__ = (Index("ix_event_at", "at"),)
+
+    business_id: str = Field(primary_key=True, foreign_key="business.id")
+    seq: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    id: str
+    type: str
+    at: datetime = _moment()
+    data: dict[str, Any] = _json()
+
+
+class IdempotencyRow(SQLModel, table=True):
+    """The first answer to a request with an Idempotency-Key, kept 30 days."""
+
+    __tablename__ = "idempotency"
+    __table_args__ = (Index("ix_idempotency_created", "created_at"),)
+
+    business_id: str = Field(primary_key=True, foreign_key="business.id")
+    path: str = Field(primary_key=True)
+    key: str = Field(primary_key=True)
+    body_hash: str
+    status_code: int
+    answer: dict[str, Any] = _json()
+    created_at: datetime = _moment()
+
+
+class ReminderRow(SQLModel, table=True):
+    __tablename__ = "reminder"
+    __table_args__ = (Index("ix_reminder_newest", "business_id", text("created_at DESC"), text("id DESC")),)
+
+    id: str = Field(primary_key=True)
+    business_id: str = Field(foreign_key="business.id")
+    connection_id: str = Field(foreign_key="connection.id")
+    chat_id: str = Field(foreign_key="chat.id", index=True)
+    message: str | None = Field(default=None, sa_type=Text)
+    instruction: str | None = Field(default=None, sa_type=Text)
+    status: str
+    reference: str | None = None
+    every: str | None = None
+    timezone: str | None = None
+    event_at: datetime | None = _moment(default=None)
+    cancel_on_reply: bool = False
+    expire_after_minutes: int = 360
+    respect_quiet_hours: bool = False
+    next_at: datetime | None = _moment(default=None)
+    created_at: datetime = _moment()
+    next_step_at: datetime | None = _moment(default=None, index=True)
+
+
+class FiringRow(SQLModel, table=True):
+    """One firing of a reminder, known by (reminder, planned time): it fires once."""
+
+    __tablename__ = "firing"
+
+    reminder_id: str = Field(primary_key=True, foreign_key="reminder.id")
+    at: datetime = _moment(primary_key=True)
+    status: str
+    message_id: str | None = Field(default=None, foreign_key="message.id")
+
+
+class LeaseRow(SQLModel, table=True):
+    __tablename__ = "lease"
+
+    name: str = Field(primary_key=True)
+    holder: str
+    until: datetime = _moment()
+
+
+class MetaRow(SQLModel, table=True):
+    """Single facts about this store: Temporal's namespace id, the admin password's hash."""
+
+    __tablename__ = "meta"
+
+    key: str = Field(primary_key=True)
+    value: str = Field(sa_type=Text)
