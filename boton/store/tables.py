@@ -100,6 +100,10 @@ class ConnectionRow(SQLModel, table=True):
 
 
 class ChatRow(SQLModel, table=True):
+    """A customer of a business. `bot_decided`: the bot was switched on or off here, or the customer has written:
+    from then on the chat is not a new one. `known`: a message went either way, or the API said so.
+    """
+
     __tablename__ = "chat"
     __table_args__ = (Index("ix_chat_newest", "business_id", text("active_at DESC"), text("id DESC")),)
 
@@ -109,6 +113,7 @@ class ChatRow(SQLModel, table=True):
     name: str | None = None
     name_is_ours: bool = False
     bot_enabled: bool = False
+    bot_decided: bool = False
     untouchable: bool = False
     opted_out: bool = False
     known: bool = False

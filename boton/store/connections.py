@@ -1,0 +1,139 @@
+"""Connections: who owns a phone number, and how it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session, col
+
+from boton.domain.connections import Connection, ConnectionStatus, Gateway
+from boton.domain.events import EventType, NewEvent
+from boton.errors import Conflict, NotFound, StaleEpoch
+from boton.ids import Prefix, new_id
+from boton.store.engine import Database
+from boton.store.events import append_events
+from boton.store.tables import ConnectionRow
+
+
+class SqlConnectionStore:
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    async def create_connection(self, business_id: str, gateway: Gateway, phone: str, now: datetime) -> Connection:
+        try:
+            return await self._db.write(lambda session: _create(session, business_id, gateway, phone, now))
+        except IntegrityError as error:
+            raise Conflict("This phone belongs to another active connection; end that one first.") from error
+
+    async def fetch_connection(self, connection_id: str) -> Connection:
+        return await self._db.read(lambda session: _to_connection(_get(session, connection_id)))
+
+    async def fetch_active_connection(self, business_id: str) -> Connection | None:
+        rows = await self._db.read(lambda session: _list_active(session, business_id))
+        return rows[0] if rows else None
+
+    async def list_active_connections(self) -> Sequence[Connection]:
+        return await self._db.read(lambda session: _list_active(session, None))
+
+    async def raise_epoch(self, connection_id: str, now: datetime) -> int:
+        return await self._db.write(lambda session: _raise_epoch(session, connection_id, now))
+
+    async def record_status(
+        self, connection_id: str, epoch: int, status: ConnectionStatus, reason: str | None, now: datetime
+    ) -> None:
+        await self._db.write(lambda session: _record_status(session, connection_id, epoch, status, reason, now))
+
+
+def own(session: Session, connection_id: str, epoch: int, *, for_update: bool = False) -> ConnectionRow:
+    """The connection's row, locked against a new epoch until the transaction ends. Raises StaleEpoch.
+
+    Locks are taken in the order connection, send, chat, message.
+    """
+    lock = select(ConnectionRow).where(col(ConnectionRow.id) == connection_id)
+    lock = lock.with_for_update(key_share=True) if for_update else lock.with_for_update(read=True)
+    row = session.scalars(lock).one_or_none()
+    if row is None:
+        raise NotFound("connection", connection_id)
+    if row.epoch != epoch or not row.active:
+        raise StaleEpoch(connection_id, epoch)
+    return row
+
+
+def change_status(row: ConnectionRow, status: ConnectionStatus, reason: str | None, now: datetime) -> list[NewEvent]:
+    """Sets a connection's status; the event that tells it, unless nothing changed."""
+    if (row.status, row.reason) == (status.value, reason):
+        return []
+    row.status, row.reason, row.status_at = status.value, reason, now
+    data = {"connectionId": row.id, "status": status.value, "reason": reason, "gateway": row.gateway}
+    return [NewEvent(business_id=row.business_id, type=EventType.CONNECTION_CHANGED, at=now, data=data)]
+
+
+def _create(session: Session, business_id: str, gateway: Gateway, phone: str, now: datetime) -> Connection:
+    row = ConnectionRow(
+        id=new_id(Prefix.CONNECTION),
+        business_id=business_id,
+        gateway=gateway.value,
+        phone=phone,
+        status=ConnectionStatus.CONNECTING.value,
+        status_at=now,
+        created_at=now,
+        next_step_at=now,
+    )
+    session.add(row)
+    session.flush()
+    return _to_connection(row)
+
+
+def _get(session: Session, connection_id: str) -> ConnectionRow:
+    row = session.get(ConnectionRow, connection_id)
+    if row is None:
+        raise NotFound("connection", connection_id)
+    return row
+
+
+def _list_active(session: Session, business_id: str | None) -> list[Connection]:
+    statement = select(ConnectionRow).where(col(ConnectionRow.active)).order_by(col(ConnectionRow.id))
+    if business_id is not None:
+        statement = statement.where(col(ConnectionRow.business_id) == business_id)
+    return [_to_connection(row) for row in session.scalars(statement)]
+
+
+def _raise_epoch(session: Session, connection_id: str, now: datetime) -> int:
+    epoch = session.execute(
+        update(ConnectionRow)
+        .where(col(ConnectionRow.id) == connection_id, col(ConnectionRow.active))
+        .values(epoch=ConnectionRow.epoch + 1)
+        .returning(col(ConnectionRow.epoch))
+    ).scalar_one_or_none()
+    if epoch is None:
+        raise NotFound("active connection", connection_id)
+    row = _get(session, connection_id)
+    append_events(session, change_status(row, ConnectionStatus.CONNECTING, None, now))
+    return epoch
+
+
+def _record_status(
+    session: Session, connection_id: str, epoch: int, status: ConnectionStatus, reason: str | None, now: datetime
+) -> None:
+    row = own(session, connection_id, epoch, for_update=True)
+    events = change_status(row, status, reason, now)
+    session.flush()
+    append_events(session, events)
+
+
+def _to_connection(row: ConnectionRow) -> Connection:
+    return Connection(
+        id=row.id,
+        business_id=row.business_id,
+        gateway=Gateway(row.gateway),
+        phone=row.phone,
+        active=row.active,
+        status=ConnectionStatus(row.status),
+        reason=row.reason,
+        epoch=row.epoch,
+        status_at=row.status_at,
+        created_at=row.created_at,
+    )

@@ -1,0 +1,101 @@
+"""Events: appended in the transaction of what they tell, read in order."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, insert, select, update
+from sqlmodel import Session, col
+
+from boton.domain.events import Event, EventPage, EventType, NewEvent
+from boton.errors import EventsGone
+from boton.ids import Prefix, new_id
+from boton.store.engine import Database
+from boton.store.tables import EventRow, TallyRow
+
+
+def append_events(session: Session, events: Sequence[NewEvent]) -> None:
+    """Gives events their place in their business's order. Must be a transaction's last statements.
+
+    The business's tally row is locked from here to the commit, so that `seq` grows in commit order and a reader who
+    has seen N has seen everything up to N.
+    """
+    by_business: dict[str, list[NewEvent]] = defaultdict(list)
+    for event in events:
+        by_business[event.business_id].append(event)
+    for business_id in sorted(by_business):
+        last = _reserve(session, business_id, len(by_business[business_id]))
+        first = last - len(by_business[business_id]) + 1
+        rows = [_to_row(event, seq) for seq, event in enumerate(by_business[business_id], start=first)]
+        session.execute(insert(EventRow), rows)
+
+
+def _reserve(session: Session, business_id: str, count: int) -> int:
+    statement = (
+        update(TallyRow)
+        .where(col(TallyRow.business_id) == business_id)
+        .values(event_seq=TallyRow.event_seq + count)
+        .returning(col(TallyRow.event_seq))
+        .execution_options(synchronize_session=False)
+    )
+    return session.execute(statement).scalar_one()
+
+
+def _to_row(event: NewEvent, seq: int) -> dict[str, Any]:
+    return {
+        "business_id": event.business_id,
+        "seq": seq,
+        "id": new_id(Prefix.EVENT),
+        "type": event.type.value,
+        "at": event.at,
+        "data": event.data,
+    }
+
+
+class SqlEventStore:
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    async def list_events(self, business_id: str, after: int, limit: int) -> EventPage:
+        return await self._db.read(lambda session: _list(session, business_id, after, limit))
+
+
+def _list(session: Session, business_id: str, after: int, limit: int) -> EventPage:
+    oldest = session.execute(
+        select(func.min(col(EventRow.seq))).where(col(EventRow.business_id) == business_id)
+    ).scalar_one()
+    newest = session.execute(
+        select(TallyRow.event_seq).where(col(TallyRow.business_id) == business_id)
+    ).scalar_one_or_none()
+    first_kept = oldest if oldest is not None else (newest or 0) + 1
+    if after < first_kept - 1:
+        raise EventsGone(after, first_kept)
+    rows = session.scalars(
+        select(EventRow)
+        .where(col(EventRow.business_id) == business_id, col(EventRow.seq) > after)
+        .order_by(col(EventRow.seq))
+        .limit(limit + 1)
+    ).all()
+    events = tuple(_to_event(row) for row in rows[:limit])
+    return EventPage(events=events, last_seq=events[-1].seq if events else after, has_more=len(rows) > limit)
+
+
+def _to_event(row: EventRow) -> Event:
+    return Event(seq=row.seq, type=EventType(row.type), at=row.at, data=row.data)
+
+
+def forget_before(session: Session, moment: datetime) -> None:
+    """Deletes events older than `moment`, some thousands at a time."""
+    old = (
+        select(EventRow.business_id, EventRow.seq)
+        .where(col(EventRow.at) < moment)
+        .order_by(col(EventRow.at))
+        .limit(2000)
+    )
+    for business_id, seq in session.execute(old).all():
+        row = session.get(EventRow, (business_id, seq))
+        if row is not None:
+            session.delete(row)
