@@ -51,7 +51,7 @@ def config_columns(changes: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(f"not a field of the configuration: {', '.join(sorted(unknown))}")
     columns = {name: list(value) if name in _TUPLES else value for name, value in changes.items()}
     if "bot_purpose" in columns:
-        columns["bot_purpose"] = BotPurpose(columns["bot_purpose"]).value
+        columns["bot_purpose"] = BotPurpose(changes["bot_purpose"]).value
     return columns
 
 

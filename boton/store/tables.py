@@ -13,6 +13,14 @@ from sqlmodel import Field, SQLModel
 
 from boton.store.columns import UtcDateTime
 
+SQLModel.metadata.naming_convention = {
+    "ix": "ix_%(column_0_label)s",
+    "uq": "uq_%(table_name)s_%(column_0_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s",
+    "pk": "pk_%(table_name)s",
+}
+"""Every constraint has a name, the same on SQLite and PostgreSQL, by which a later migration can change it."""
+
 
 def _moment(**kwargs: Any) -> Any:
     return Field(sa_type=UtcDateTime, **kwargs)
@@ -105,7 +113,7 @@ class ChatRow(SQLModel, table=True):
     """
 
     __tablename__ = "chat"
-    __table_args__ = (Index("ix_chat_newest", "business_id", text("active_at DESC"), text("id DESC")),)
+    __table_args__ = (Index("ix_chat_newest", "business_id", "active_at", "id"),)
 
     id: str = Field(primary_key=True)
     business_id: str = Field(foreign_key="business.id")
@@ -143,7 +151,7 @@ class AliasRow(SQLModel, table=True):
 
 class SendRow(SQLModel, table=True):
     __tablename__ = "send"
-    __table_args__ = (Index("ix_send_newest", "business_id", text("created_at DESC"), text("id DESC")),)
+    __table_args__ = (Index("ix_send_newest", "business_id", "created_at", "id"),)
 
     id: str = Field(primary_key=True)
     business_id: str = Field(foreign_key="business.id")
@@ -165,7 +173,7 @@ class SendRow(SQLModel, table=True):
 
 class ConversationRow(SQLModel, table=True):
     __tablename__ = "conversation"
-    __table_args__ = (Index("ix_conversation_newest", "business_id", text("created_at DESC"), text("id DESC")),)
+    __table_args__ = (Index("ix_conversation_newest", "business_id", "created_at", "id"),)
 
     id: str = Field(primary_key=True)
     business_id: str = Field(foreign_key="business.id")
@@ -319,7 +327,7 @@ class IdempotencyRow(SQLModel, table=True):
 
 class ReminderRow(SQLModel, table=True):
     __tablename__ = "reminder"
-    __table_args__ = (Index("ix_reminder_newest", "business_id", text("created_at DESC"), text("id DESC")),)
+    __table_args__ = (Index("ix_reminder_newest", "business_id", "created_at", "id"),)
 
     id: str = Field(primary_key=True)
     business_id: str = Field(foreign_key="business.id")
