@@ -1,0 +1,123 @@
+"""A real HTTP server that speaks Chat Completions, and misbehaves when told to."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+Behaviour = Callable[["_Handler"], None]
+
+
+class ModelServer:
+    """`behave` is what it does with each request, `requests` the bodies it has read, `keys` their bearer tokens."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.requests: list[dict[str, Any]] = []
+        self.keys: list[str | None] = []
+        self.released = threading.Event()
+        self.behave: Behaviour = completes("Hola, ¿en qué puedo ayudarte?")
+
+
+def completes(content: str | None) -> Behaviour:
+    """Answers as OpenAI does."""
+    return answers(
+        {
+            "id": "chatcmpl-1",
+            "object": "chat.completion",
+            "created": 1,
+            "model": "test",
+            "choices": [
+                {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": content}},
+            ],
+            "usage": {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18},
+        }
+    )
+
+
+def answers(body: object, status: int = 200, headers: dict[str, str] | None = None) -> Behaviour:
+    return writes(json.dumps(body).encode(), status, headers)
+
+
+def writes(body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Behaviour:
+    def behave(handler: _Handler) -> None:
+        handler.send_response(status)
+        for name, value in {"Content-Type": "application/json", **(headers or {})}.items():
+            handler.send_header(name, value)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    return behave
+
+
+def hangs(handler: _Handler) -> None:
+    """Reads the request and stays silent until the test is over."""
+    handler.model_server.released.wait(30)
+
+
+def trickles(handler: _Handler) -> None:
+    """Keeps sending a byte now and then, so that no time-out between two bytes ever strikes."""
+    handler.send_response(200)
+    handler.send_header("Content-Type", "application/json")
+    handler.send_header("Content-Length", "100000")
+    handler.end_headers()
+    while not handler.model_server.released.wait(0.02):
+        handler.wfile.write(b" ")
+
+
+def hangs_up(handler: _Handler) -> None:
+    """Closes the connection without a word."""
+    handler.close_connection = True
+
+
+def breaks_off(handler: _Handler) -> None:
+    """Closes the connection in the middle of the body."""
+    handler.send_response(200)
+    handler.send_header("Content-Type", "application/json")
+    handler.send_header("Content-Length", "1000")
+    handler.end_headers()
+    handler.wfile.write(b'{"choices": [')
+    handler.close_connection = True
+
+
+@contextmanager
+def model_server() -> Iterator[ModelServer]:
+    """A server on a free port of 127.0.0.1; gone at the end, with every request that still hangs."""
+    http = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    server = ModelServer(f"http://127.0.0.1:{http.server_port}/v1")
+    http.model_server = server  # type: ignore[attr-defined]
+    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.released.set()
+        http.shutdown()
+        http.server_close()
+        thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    @property
+    def model_server(self) -> ModelServer:
+        return self.server.model_server  # type: ignore[attr-defined, no-any-return]
+
+    def do_POST(self) -> None:
+        server = self.model_server
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        server.requests.append({"path": self.path, **json.loads(body)})
+        server.keys.append(self.headers.get("Authorization"))
+        try:
+            server.behave(self)
+        except OSError:  # the client has gone, which is what some tests are about
+            self.close_connection = True
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Silent."""
