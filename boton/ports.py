@@ -279,7 +279,7 @@ class WorkStore(Protocol):
     async def list_overdue(self, now: datetime, limit: int) -> Sequence[Overdue]:
         """Unfinished rows whose next step was due before `now`, longest overdue first."""
 
-    async def postpone(self, overdue: Sequence[Overdue], until: datetime) -> None:
+    async def postpone(self, overdue: Sequence[Overdue], now: datetime, until: datetime) -> None:
         """They were started or woken: looked at again only after `until`."""
 
     async def note_namespace(self, namespace_id: str, now: datetime) -> bool:

@@ -15,6 +15,7 @@ from boton.errors import Conflict, NotFound, StaleEpoch
 from boton.ids import Prefix, new_id
 from boton.store.engine import Database
 from boton.store.events import append_events
+from boton.store.rows import to_connection
 from boton.store.tables import ConnectionRow
 
 
@@ -29,7 +30,7 @@ class SqlConnectionStore:
             raise Conflict("This phone belongs to another active connection; end that one first.") from error
 
     async def fetch_connection(self, connection_id: str) -> Connection:
-        return await self._db.read(lambda session: _to_connection(_get(session, connection_id)))
+        return await self._db.read(lambda session: to_connection(_get(session, connection_id)))
 
     async def fetch_active_connection(self, business_id: str) -> Connection | None:
         rows = await self._db.read(lambda session: _list_active(session, business_id))
@@ -84,7 +85,7 @@ def _create(session: Session, business_id: str, gateway: Gateway, phone: str, no
     )
     session.add(row)
     session.flush()
-    return _to_connection(row)
+    return to_connection(row)
 
 
 def _get(session: Session, connection_id: str) -> ConnectionRow:
@@ -98,11 +99,11 @@ def _list_active(session: Session, business_id: str | None) -> list[Connection]:
     statement = select(ConnectionRow).where(col(ConnectionRow.active)).order_by(col(ConnectionRow.id))
     if business_id is not None:
         statement = statement.where(col(ConnectionRow.business_id) == business_id)
-    return [_to_connection(row) for row in session.scalars(statement)]
+    return [to_connection(row) for row in session.scalars(statement)]
 
 
 def _raise_epoch(session: Session, connection_id: str, now: datetime) -> int:
-    epoch = session.execute(
+    epoch: int | None = session.execute(
         update(ConnectionRow)
         .where(col(ConnectionRow.id) == connection_id, col(ConnectionRow.active))
         .values(epoch=ConnectionRow.epoch + 1)
@@ -122,18 +123,3 @@ def _record_status(
     events = change_status(row, status, reason, now)
     session.flush()
     append_events(session, events)
-
-
-def _to_connection(row: ConnectionRow) -> Connection:
-    return Connection(
-        id=row.id,
-        business_id=row.business_id,
-        gateway=Gateway(row.gateway),
-        phone=row.phone,
-        active=row.active,
-        status=ConnectionStatus(row.status),
-        reason=row.reason,
-        epoch=row.epoch,
-        status_at=row.status_at,
-        created_at=row.created_at,
-    )

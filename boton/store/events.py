@@ -10,10 +10,11 @@ from typing import Any
 from sqlalchemy import func, insert, select, update
 from sqlmodel import Session, col
 
-from boton.domain.events import Event, EventPage, EventType, NewEvent
+from boton.domain.events import EventPage, NewEvent
 from boton.errors import EventsGone
 from boton.ids import Prefix, new_id
 from boton.store.engine import Database
+from boton.store.rows import to_event
 from boton.store.tables import EventRow, TallyRow
 
 
@@ -41,7 +42,8 @@ def _reserve(session: Session, business_id: str, count: int) -> int:
         .returning(col(TallyRow.event_seq))
         .execution_options(synchronize_session=False)
     )
-    return session.execute(statement).scalar_one()
+    last: int = session.execute(statement).scalar_one()
+    return last
 
 
 def _to_row(event: NewEvent, seq: int) -> dict[str, Any]:
@@ -68,7 +70,7 @@ def _list(session: Session, business_id: str, after: int, limit: int) -> EventPa
         select(func.min(col(EventRow.seq))).where(col(EventRow.business_id) == business_id)
     ).scalar_one()
     newest = session.execute(
-        select(TallyRow.event_seq).where(col(TallyRow.business_id) == business_id)
+        select(col(TallyRow.event_seq)).where(col(TallyRow.business_id) == business_id)
     ).scalar_one_or_none()
     first_kept = oldest if oldest is not None else (newest or 0) + 1
     if after < first_kept - 1:
@@ -79,18 +81,14 @@ def _list(session: Session, business_id: str, after: int, limit: int) -> EventPa
         .order_by(col(EventRow.seq))
         .limit(limit + 1)
     ).all()
-    events = tuple(_to_event(row) for row in rows[:limit])
+    events = tuple(to_event(row) for row in rows[:limit])
     return EventPage(events=events, last_seq=events[-1].seq if events else after, has_more=len(rows) > limit)
-
-
-def _to_event(row: EventRow) -> Event:
-    return Event(seq=row.seq, type=EventType(row.type), at=row.at, data=row.data)
 
 
 def forget_before(session: Session, moment: datetime) -> None:
     """Deletes events older than `moment`, some thousands at a time."""
     old = (
-        select(EventRow.business_id, EventRow.seq)
+        select(col(EventRow.business_id), col(EventRow.seq))
         .where(col(EventRow.at) < moment)
         .order_by(col(EventRow.at))
         .limit(2000)

@@ -1,0 +1,287 @@
+"""What comes in: stored once, with all that follows from it, and the gateway's cursor, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import select, update
+from sqlmodel import Session, col
+
+from boton.domain.chats import AnswerDecision, Arrival, OwnMessage, decide_answer, is_takeover
+from boton.domain.events import EventType, NewEvent
+from boton.domain.gateway import GatewayEvent, Inbound, Receipt, ReceiptKind, StatusChange
+from boton.domain.jid import is_person
+from boton.domain.messages import Direction, MessageKind, MessageStatus, Sender
+from boton.errors import NotFound
+from boton.ids import Prefix, new_id
+from boton.store.chats import add_aliases, ensure_chats, find_chat_id, set_flags
+from boton.store.connections import change_status, own
+from boton.store.engine import Database
+from boton.store.events import append_events
+from boton.store.steps import apply_receipt, lock_chat, match_receipts, show_in_chat
+from boton.store.tables import BusinessRow, ChatRow, ConnectionRow, MessageRow, ReceiptRow
+
+
+class SqlInboxStore:
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    async def record_events(
+        self, connection_id: str, epoch: int, events: Sequence[GatewayEvent], now: datetime
+    ) -> Sequence[str]:
+        return await self._db.write(lambda session: _record_events(session, connection_id, epoch, events, now))
+
+    async def fetch_cursor(self, connection_id: str) -> int:
+        return await self._db.read(lambda session: _fetch_cursor(session, connection_id))
+
+
+def _fetch_cursor(session: Session, connection_id: str) -> int:
+    row = session.get(ConnectionRow, connection_id)
+    if row is None:
+        raise NotFound("connection", connection_id)
+    return row.cursor
+
+
+class _Recording:
+    """One transaction's worth of events of one connection."""
+
+    def __init__(self, session: Session, connection: ConnectionRow, business: BusinessRow, now: datetime) -> None:
+        self.session = session
+        self.connection = connection
+        self.business = business
+        self.now = now
+        self.told: list[NewEvent] = []
+        self.owed: dict[str, None] = {}
+
+    def tell(self, event_type: EventType, /, **data: object) -> None:
+        self.told.append(NewEvent(business_id=self.business.id, type=event_type, at=self.now, data=data))
+
+
+def _record_events(
+    session: Session, connection_id: str, epoch: int, events: Sequence[GatewayEvent], now: datetime
+) -> list[str]:
+    connection = own(session, connection_id, epoch, for_update=True)
+    business = session.get(BusinessRow, connection.business_id)
+    assert business is not None
+    recording = _Recording(session, connection, business, now)
+    for event in events:
+        if event.cursor > connection.cursor:
+            _record_event(recording, event)
+            connection.cursor = event.cursor
+    session.flush()
+    append_events(session, recording.told)
+    return list(recording.owed)
+
+
+def _record_event(recording: _Recording, event: GatewayEvent) -> None:
+    match event.body:
+        case Inbound() as inbound if is_person(inbound.jid):
+            _record_message(recording, inbound)
+        case Receipt() as receipt if is_person(receipt.jid):
+            _record_receipt(recording, receipt)
+        case StatusChange() as change:
+            recording.told += change_status(recording.connection, change.status, change.reason, change.at)
+
+
+# ---------------------------------------------------------------- messages
+
+
+def _record_message(recording: _Recording, inbound: Inbound) -> None:
+    chat = _chat_of(recording, inbound)
+    if _is_known(recording, chat, inbound):
+        return
+    if not inbound.from_me:
+        _record_incoming(recording, chat, inbound)
+    elif not _settle_own(recording, inbound):
+        _record_typed(recording, chat, inbound)
+
+
+def _chat_of(recording: _Recording, inbound: Inbound) -> ChatRow:
+    session, business_id = recording.session, recording.business.id
+    jids = (inbound.jid, *inbound.also_known_as)
+    chat_id = find_chat_id(session, business_id, jids)
+    if chat_id is None:
+        chat_id = ensure_chats(session, business_id, [inbound.jid], recording.now)[inbound.jid]
+    if inbound.also_known_as:
+        add_aliases(session, business_id, chat_id, jids)
+    return lock_chat(session, chat_id)
+
+
+def _is_known(recording: _Recording, chat: ChatRow, inbound: Inbound) -> bool:
+    known = select(col(MessageRow.id)).where(
+        col(MessageRow.connection_id) == recording.connection.id,
+        col(MessageRow.chat_id) == chat.id,
+        col(MessageRow.whatsapp_id) == inbound.whatsapp_id,
+    )
+    return recording.session.execute(known).first() is not None
+
+
+def _record_incoming(recording: _Recording, chat: ChatRow, inbound: Inbound) -> None:
+    if inbound.push_name and not chat.name_is_ours:
+        chat.name = inbound.push_name
+    _meet(recording, chat, inbound)
+    row = _to_row(recording, chat, inbound, MessageKind.INCOMING, Sender.CUSTOMER)
+    row.answer = _decide(recording, chat, inbound).value
+    recording.session.add(row)
+    show_in_chat(chat, row)
+    chat.known = True
+    _mark_replied(recording, chat, inbound)
+    recording.session.flush()
+    if row.answer == AnswerDecision.DUE:
+        chat.next_step_at = recording.now
+        recording.owed[chat.id] = None
+    if not inbound.history:
+        recording.tell(
+            EventType.MESSAGE_RECEIVED,
+            messageId=row.id,
+            jid=chat.jid,
+            name=chat.name,
+            type=row.type,
+            text=row.text,
+            conversationId=chat.conversation_id,
+        )
+
+
+def _meet(recording: _Recording, chat: ChatRow, inbound: Inbound) -> None:
+    """A customer who never wrote before is a new chat: the bot attends it where the business wants that."""
+    if chat.first_incoming_at is not None and chat.first_incoming_at <= inbound.at:
+        return
+    if chat.first_incoming_at is None and not chat.bot_decided:
+        set_flags(recording.session, chat, bot_enabled=recording.business.bot_new_chats and not inbound.history)
+    chat.first_incoming_at = inbound.at
+
+
+def _decide(recording: _Recording, chat: ChatRow, inbound: Inbound) -> AnswerDecision:
+    return decide_answer(
+        Arrival(
+            untouchable=chat.untouchable,
+            bot_enabled=chat.bot_enabled,
+            takeover_until=chat.takeover_until,
+            sent_at=inbound.at,
+            now=recording.now,
+            by_history_sync=inbound.history,
+            answer_within=timedelta(minutes=recording.business.answer_within_minutes),
+        )
+    )
+
+
+def _mark_replied(recording: _Recording, chat: ChatRow, inbound: Inbound) -> None:
+    recording.session.execute(
+        update(MessageRow)
+        .where(
+            col(MessageRow.chat_id) == chat.id,
+            col(MessageRow.send_id).is_not(None),
+            col(MessageRow.sent_at).is_not(None),
+            col(MessageRow.replied_at).is_(None),
+            col(MessageRow.sent_at) <= inbound.at,
+        )
+        .values(replied_at=inbound.at)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _to_row(recording: _Recording, chat: ChatRow, inbound: Inbound, kind: MessageKind, sender: Sender) -> MessageRow:
+    return MessageRow(
+        id=new_id(Prefix.MESSAGE),
+        business_id=recording.business.id,
+        connection_id=recording.connection.id,
+        chat_id=chat.id,
+        direction=(Direction.OUTGOING if inbound.from_me else Direction.INCOMING).value,
+        kind=kind.value,
+        type=inbound.type.value,
+        sender=sender.value,
+        text=inbound.text,
+        status=MessageStatus.RECEIVED.value,
+        at=inbound.at,
+        created_at=recording.now,
+        jid=chat.jid,
+        whatsapp_id=inbound.whatsapp_id,
+    )
+
+
+# ---------------------------------------------------------------- own messages and receipts
+
+
+def _settle_own(recording: _Recording, inbound: Inbound) -> bool:
+    """Whether a message from our own account is one of our attempts; it is then proved to be sent."""
+    if inbound.attempt_id is None:
+        return False
+    row = recording.session.scalars(
+        select(MessageRow)
+        .where(
+            col(MessageRow.connection_id) == recording.connection.id,
+            col(MessageRow.attempt_id) == inbound.attempt_id,
+            col(MessageRow.status).in_([MessageStatus.SENDING.value, MessageStatus.UNCONFIRMED.value]),
+        )
+        .with_for_update(key_share=True)
+    ).one_or_none()
+    if row is not None:
+        row.whatsapp_id, row.sent_at = inbound.whatsapp_id, inbound.at
+        recording.told += apply_receipt(recording.session, row, ReceiptKind.SENT, inbound.at)
+        recording.session.flush()
+        recording.told += match_receipts(recording.session, row)
+    return True
+
+
+def _record_typed(recording: _Recording, chat: ChatRow, inbound: Inbound) -> None:
+    """Typed on the business's own phone: as a rule a human who takes over."""
+    row = _to_row(recording, chat, inbound, MessageKind.PHONE, Sender.HUMAN)
+    recording.session.add(row)
+    show_in_chat(chat, row)
+    chat.known = True
+    own_message = OwnMessage(
+        text=inbound.text,
+        sent_at=inbound.at,
+        first_incoming_at=chat.first_incoming_at,
+        last_turn_at=chat.last_turn_at,
+        auto_replies=tuple(recording.business.auto_replies),
+    )
+    if not inbound.history and is_takeover(own_message):
+        _take_over(recording, chat, inbound.at)
+    recording.session.flush()
+
+
+def _take_over(recording: _Recording, chat: ChatRow, at: datetime) -> None:
+    until = at + timedelta(minutes=recording.business.takeover_minutes)
+    already_held = chat.takeover_until is not None and chat.takeover_until > recording.now
+    if until <= recording.now:
+        return
+    chat.taken_over_at, chat.takeover_until = at, until
+    if not already_held:
+        recording.tell(EventType.CHAT_TAKEN_OVER, jid=chat.jid, until=until.isoformat().replace("+00:00", "Z"))
+
+
+def _record_receipt(recording: _Recording, receipt: Receipt) -> None:
+    """A receipt proves what became of a message; one whose message is not known yet is kept for it."""
+    chat_id = find_chat_id(recording.session, recording.business.id, (receipt.jid,))
+    if chat_id is None:
+        return
+    lock_chat(recording.session, chat_id)
+    for whatsapp_id in receipt.whatsapp_ids:
+        row = recording.session.scalars(
+            select(MessageRow)
+            .where(
+                col(MessageRow.connection_id) == recording.connection.id,
+                col(MessageRow.chat_id) == chat_id,
+                col(MessageRow.whatsapp_id) == whatsapp_id,
+            )
+            .with_for_update(key_share=True)
+        ).one_or_none()
+        if row is not None:
+            recording.told += apply_receipt(recording.session, row, receipt.kind, receipt.at)
+        else:
+            _keep_receipt(recording, chat_id, whatsapp_id, receipt)
+    recording.session.flush()
+
+
+def _keep_receipt(recording: _Recording, chat_id: str, whatsapp_id: str, receipt: Receipt) -> None:
+    recording.session.merge(
+        ReceiptRow(
+            connection_id=recording.connection.id,
+            whatsapp_id=whatsapp_id,
+            kind=receipt.kind.value,
+            chat_id=chat_id,
+            at=receipt.at,
+        )
+    )

@@ -1,0 +1,129 @@
+"""The steps of one message, as every part of the store takes them: one place writes a message's status."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlmodel import Session, col
+
+from boton.domain.events import EventType, NewEvent
+from boton.domain.gateway import ReceiptKind
+from boton.domain.messages import (
+    REPORTED,
+    Direction,
+    MessageError,
+    MessageStatus,
+    check_transition,
+    may_become,
+)
+from boton.store.tables import ChatRow, MessageRow, ReceiptRow
+
+_UNSHOWN = (MessageStatus.QUEUED, MessageStatus.CANCELLED, MessageStatus.EXPIRED)
+
+_RECEIPT_STATUS = {
+    ReceiptKind.SENT: MessageStatus.SENT,
+    ReceiptKind.DELIVERED: MessageStatus.DELIVERED,
+    ReceiptKind.READ: MessageStatus.READ,
+    ReceiptKind.REFUSED: MessageStatus.FAILED,
+}
+_REFUSED_LATER = MessageError(code="refused_later", detail="WhatsApp took the message and refused it afterwards")
+
+
+def lock_chat(session: Session, chat_id: str) -> ChatRow:
+    """The chat's row, locked until the transaction ends: takeover, flags and claims of one chat take turns."""
+    return session.scalars(
+        select(ChatRow)
+        .where(col(ChatRow.id) == chat_id)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    ).one()
+
+
+def lock_message(session: Session, message_id: str) -> MessageRow | None:
+    return session.scalars(
+        select(MessageRow)
+        .where(col(MessageRow.id) == message_id)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    ).one_or_none()
+
+
+def move(row: MessageRow, status: MessageStatus, now: datetime, error: MessageError | None = None) -> list[NewEvent]:
+    """Takes one step of the state machine; the event that tells it, where there is one. Raises IllegalTransition."""
+    check_transition(MessageStatus(row.status), status)
+    row.status = status.value
+    row.error_code = error.code if error else None
+    row.error_detail = error.detail if error else None
+    return [_status_event(row, now)] if status in REPORTED else []
+
+
+def _status_event(row: MessageRow, now: datetime) -> NewEvent:
+    data: dict[str, Any] = {"messageId": row.id, "jid": row.jid, "status": row.status, "text": row.text or ""}
+    optional = {"sendId": row.send_id, "reference": row.reference, "conversationId": row.conversation_id}
+    data |= {name: value for name, value in optional.items() if value is not None}
+    if row.error_code is not None:
+        data["error"] = {"code": row.error_code, "detail": row.error_detail}
+    return NewEvent(business_id=row.business_id, type=EventType.MESSAGE_STATUS, at=now, data=data)
+
+
+def apply_receipt(session: Session, row: MessageRow, kind: ReceiptKind, at: datetime) -> list[NewEvent]:
+    """What a receipt tells of a message; one that comes late or twice changes nothing."""
+    status = _RECEIPT_STATUS[kind]
+    if not may_become(MessageStatus(row.status), status):
+        return []
+    if row.sent_at is None:
+        row.sent_at = at
+    session.add(row)
+    return move(row, status, at, _REFUSED_LATER if status is MessageStatus.FAILED else None)
+
+
+def match_receipts(session: Session, row: MessageRow) -> list[NewEvent]:
+    """Applies the receipts that came before the message's WhatsApp id was known."""
+    kept = session.scalars(
+        select(ReceiptRow).where(
+            col(ReceiptRow.connection_id) == row.connection_id,
+            col(ReceiptRow.whatsapp_id) == row.whatsapp_id,
+            col(ReceiptRow.chat_id) == row.chat_id,
+        )
+    ).all()
+    events: list[NewEvent] = []
+    for receipt in sorted(kept, key=lambda one: list(ReceiptKind).index(ReceiptKind(one.kind))):
+        events += apply_receipt(session, row, ReceiptKind(receipt.kind), receipt.at)
+        session.delete(receipt)
+    return events
+
+
+def show_in_chat(chat: ChatRow, row: MessageRow) -> None:
+    """Counts a message in its chat, and makes it the chat's last one unless a newer one is there."""
+    chat.message_count += 1
+    if chat.last_at is None or row.at >= chat.last_at:
+        _make_last(chat, row)
+    chat.active_at = max(chat.active_at, row.at)
+
+
+def unshow_in_chat(session: Session, chat: ChatRow, row: MessageRow) -> None:
+    """Takes a message that was not sent after all out of its chat's count. `row` is no longer in `sending`."""
+    session.flush()
+    chat.message_count -= 1
+    newest = session.scalars(
+        select(MessageRow)
+        .where(
+            col(MessageRow.chat_id) == chat.id,
+            col(MessageRow.status).not_in([status.value for status in _UNSHOWN]),
+            col(MessageRow.id) != row.id,
+        )
+        .order_by(col(MessageRow.at).desc(), col(MessageRow.id).desc())
+        .limit(1)
+    ).one_or_none()
+    if newest is None:
+        chat.last_text = chat.last_direction = chat.last_at = None
+    else:
+        _make_last(chat, newest)
+
+
+def _make_last(chat: ChatRow, row: MessageRow) -> None:
+    chat.last_text = row.text or ""
+    chat.last_direction = Direction(row.direction).value
+    chat.last_at = row.at

@@ -1,0 +1,108 @@
+"""What the sweeper looks at: unfinished rows whose next step is overdue, the lease, Temporal's identity."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import delete, select, update
+from sqlmodel import Session, col
+
+from boton.domain.events import KEPT_FOR
+from boton.ports import Overdue
+from boton.store.engine import Database
+from boton.store.events import forget_before
+from boton.store.tables import ChatRow, ConnectionRow, IdempotencyRow, LeaseRow, MetaRow, SendRow
+
+_NAMESPACE_KEY = "temporal_namespace_id"
+_LONG_OVERDUE = timedelta(hours=1)
+_KINDS: tuple[tuple[str, Any], ...] = (("connection", ConnectionRow), ("send", SendRow), ("chat", ChatRow))
+
+
+class SqlWorkStore:
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    async def take_lease(self, name: str, holder: str, now: datetime, until: datetime) -> bool:
+        return await self._db.write(lambda session: _take_lease(session, name, holder, now, until))
+
+    async def list_overdue(self, now: datetime, limit: int) -> Sequence[Overdue]:
+        return await self._db.read(lambda session: _list_overdue(session, now, limit))
+
+    async def postpone(self, overdue: Sequence[Overdue], now: datetime, until: datetime) -> None:
+        await self._db.write(lambda session: _postpone(session, overdue, now, until))
+
+    async def note_namespace(self, namespace_id: str, now: datetime) -> bool:
+        return await self._db.write(lambda session: _note_namespace(session, namespace_id, now))
+
+    async def purge(self, now: datetime) -> None:
+        await self._db.write(lambda session: _purge(session, now - KEPT_FOR))
+
+
+def _take_lease(session: Session, name: str, holder: str, now: datetime, until: datetime) -> bool:
+    row = session.scalars(select(LeaseRow).where(col(LeaseRow.name) == name).with_for_update()).one_or_none()
+    if row is None:
+        session.add(LeaseRow(name=name, holder=holder, until=until))
+        return True
+    if row.holder != holder and row.until > now:
+        return False
+    row.holder, row.until = holder, until
+    return True
+
+
+def _list_overdue(session: Session, now: datetime, limit: int) -> list[Overdue]:
+    found: list[Overdue] = []
+    for kind, table in _KINDS:
+        rows = session.scalars(
+            select(table).where(table.next_step_at < now).order_by(table.next_step_at).limit(limit)
+        ).all()
+        found += [_to_overdue(kind, row) for row in rows if kind != "connection" or row.active]
+    return found
+
+
+def _to_overdue(kind: str, row: Any) -> Overdue:
+    connection_id = row.id if kind == "connection" else getattr(row, "connection_id", "")
+    return Overdue(
+        kind=kind,
+        id=row.id,
+        business_id=row.business_id,
+        connection_id=connection_id,
+        fast=getattr(row, "fast", False),
+    )
+
+
+def _postpone(session: Session, overdue: Sequence[Overdue], now: datetime, until: datetime) -> None:
+    """What was finished or became due anew in the meantime is left as it is."""
+    for kind, table in _KINDS:
+        ids = [one.id for one in overdue if one.kind == kind]
+        if ids:
+            session.execute(
+                update(table)
+                .where(table.id.in_(ids), table.next_step_at < now)
+                .values(next_step_at=until)
+                .execution_options(synchronize_session=False)
+            )
+
+
+def _note_namespace(session: Session, namespace_id: str, now: datetime) -> bool:
+    row = session.get(MetaRow, _NAMESPACE_KEY)
+    if row is not None and row.value == namespace_id:
+        return False
+    if row is None:
+        session.add(MetaRow(key=_NAMESPACE_KEY, value=namespace_id))
+        return False
+    row.value = namespace_id
+    for _, table in _KINDS:
+        session.execute(
+            update(table)
+            .where(table.next_step_at.is_not(None))
+            .values(next_step_at=now - _LONG_OVERDUE)
+            .execution_options(synchronize_session=False)
+        )
+    return True
+
+
+def _purge(session: Session, before: datetime) -> None:
+    forget_before(session, before)
+    session.execute(delete(IdempotencyRow).where(col(IdempotencyRow.created_at) < before))
