@@ -1,0 +1,184 @@
+"""Logs that never tell a text or a number; metrics that Prometheus can read."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from boton.errors import NotFound
+from boton.metrics_text import fetch_exposition, merge_expositions, pick_loopback_port
+from boton.telemetry import LineFormatter, Metrics, serve_metrics
+
+
+def _line(**kwargs: object) -> str:
+    record = logging.LogRecord("boton.x", logging.WARNING, __file__, 1, "send accepted", (), None)
+    record.__dict__.update(kwargs)
+    return LineFormatter("api").format(record)
+
+
+def test_an_event_is_one_line_of_time_level_process_event_and_fields() -> None:
+    line = _line(send="snd_01M8", total=3, why="not now")
+    time, rest = line.split(" ", 1)
+    assert time.endswith("Z")
+    assert rest == 'WARNING api send accepted send=snd_01M8 total=3 why="not now"'
+
+
+@pytest.mark.parametrize("value", ["5491138620812", "5491138620812@s.whatsapp.net", "+5491138620812", 5491138620812])
+def test_what_looks_like_a_phone_number_is_masked(value: object) -> None:
+    line = _line(phone=value)
+    assert "38620" not in line
+    assert "549" in line
+
+
+def test_ids_are_not_mistaken_for_phone_numbers() -> None:
+    assert "snd_01KB2345678901234567890123" in _line(send="snd_01KB2345678901234567890123")
+
+
+def test_a_foreign_error_is_named_with_its_place_but_not_its_message() -> None:
+    try:
+        raise ValueError("hola, soy Juan\nsecond line")
+    except ValueError as error:
+        line = _line(exc_info=(ValueError, error, error.__traceback__))
+    assert "error=ValueError" in line
+    assert "test_telemetry.py:" in line
+    assert "Juan" not in line
+    assert "\n" not in line
+
+
+def test_an_error_of_our_own_tells_its_detail() -> None:
+    error = NotFound("send", "snd_1")
+    assert "There is no send snd_1." in _line(exc_info=(NotFound, error, None))
+
+
+def test_an_uncaught_exception_dies_in_one_line_without_its_message() -> None:
+    code = "from boton.telemetry import configure_logging as c; c('worker'); raise ValueError('secret text')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "CRITICAL worker process died error=ValueError" in done.stderr
+    assert "secret" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_importing_telemetry_loads_no_heavy_library() -> None:
+    heavy = "('prometheus_client', 'temporalio', 'httpx')"
+    code = f"import sys, boton.telemetry; print([name for name in {heavy} if name in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def _counted() -> Metrics:
+    metrics = Metrics()
+    metrics.count_request("GET", "/api/v1/chats/{jid}", 200, 0.01)
+    metrics.count_message("outgoing", "reply", "sent", 2)
+    metrics.observe_send("sent", 0.02)
+    metrics.set_queue_age(1.5)
+    metrics.count_model_answer(1.2, 10, 20)
+    metrics.count_model_error("model_busy", 3.0)
+    metrics.set_connections({"connected": 1})
+    metrics.count_reconnect()
+    metrics.count_turn("closed")
+    metrics.count_takeover()
+    return metrics
+
+
+def _samples(text: str) -> dict[tuple[str, str], float]:
+    return {
+        (sample.name, sample.labels.get("process", "")): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_each_count_of_the_contract_is_in_the_exposition() -> None:
+    samples = _samples(_counted().exposition())
+    assert samples["boton_messages_total", ""] == 2
+    assert samples["boton_queue_age_seconds", ""] == 1.5
+    assert samples["boton_llm_calls_total", ""] == 2
+    for name in (
+        "boton_http_requests_total",
+        "boton_http_request_seconds_count",
+        "boton_send_seconds_count",
+        "boton_llm_errors_total",
+        "boton_llm_tokens_total",
+        "boton_llm_seconds_count",
+        "boton_connections",
+        "boton_reconnects_total",
+        "boton_turns_total",
+        "boton_takeovers_total",
+    ):
+        assert (name, "") in samples
+
+
+def test_a_connection_status_that_nobody_has_any_more_is_gone() -> None:
+    metrics = _counted()
+    metrics.set_connections({"banned": 1})
+    assert 'status="connected"' not in metrics.exposition()
+
+
+def test_merged_expositions_are_valid_and_tell_the_processes_apart() -> None:
+    text = merge_expositions({"api": _counted().exposition(), "worker": _counted().exposition()})
+    samples = _samples(text)
+    assert samples["boton_takeovers_total", "api"] == 1
+    assert samples["boton_takeovers_total", "worker"] == 1
+    assert text.count("# TYPE boton_takeovers_total ") == 1
+    families = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE ")]
+    assert len(families) == len(set(families))
+
+
+def test_merging_keeps_labels_with_braces_quotes_and_bare_samples() -> None:
+    text = merge_expositions({"a": 'x{t="}\\"{"} 1\ny 2 1700000000000\nz{} 3\n# a comment\nnot a sample?\n'})
+    assert 'x{process="a",t="}\\"{"} 1' in text
+    assert 'y{process="a"} 2 1700000000000' in text
+    assert 'z{process="a"} 3' in text
+    assert _samples(text)["x", "a"] == 1
+
+
+def test_a_process_serves_its_metrics_with_more_appended() -> None:
+    server = serve_metrics(_counted(), 0, more=[lambda: "extra_metric 7\n"])
+    assert server is not None
+    try:
+        text = fetch_exposition(server.port)
+        assert text is not None
+        assert _samples(text)["extra_metric", ""] == 7
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(f"http://127.0.0.1:{server.port}/other")
+    finally:
+        server.close()
+    assert fetch_exposition(server.port) is None
+
+
+def test_a_port_in_use_costs_the_metrics_but_not_the_work(caplog: pytest.LogCaptureFixture) -> None:
+    first = serve_metrics(Metrics(), 0)
+    assert first is not None
+    try:
+        assert serve_metrics(Metrics(), first.port) is None
+    finally:
+        first.close()
+    assert "BOTON_METRICS_PORT" in caplog.text
+
+
+def test_the_temporal_sdk_is_part_of_the_exposition() -> None:
+    code = """
+import asyncio, os, sys
+from boton.metrics_text import fetch_exposition
+from boton.telemetry import Metrics, sdk_runtime, serve_metrics
+from temporalio.testing import WorkflowEnvironment
+temporal = os.path.join(os.path.dirname(sys.executable), "temporal")
+async def main():
+    runtime, port = sdk_runtime()
+    async with await WorkflowEnvironment.start_local(dev_server_existing_path=temporal, runtime=runtime):
+        print(fetch_exposition(serve_metrics(Metrics(), 0, port).port))
+asyncio.run(main())
+"""
+    text = subprocess.check_output([sys.executable, "-c", code], text=True, timeout=60)
+    assert "boton_takeovers_total 0.0" in text
+    assert "temporal_request" in text
+    list(text_string_to_metric_families(text))
+
+
+def test_picked_ports_are_free_and_below_the_range_of_outgoing_connections() -> None:
+    assert all(15_000 <= pick_loopback_port() < 32_768 for _ in range(20))
