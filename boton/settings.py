@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from boton.errors import Invalid
+
+_STORES = ("postgresql://", "postgresql+psycopg://", "sqlite:///")
 
 
 class Settings(BaseSettings):
-    """Every setting of every process; what is not set is the embedded default."""
+    """Every setting of every process; what is not set, or set to nothing, is the embedded default."""
 
     model_config = SettingsConfigDict(
-        env_prefix="BOTON_", env_file=".env", extra="ignore", hide_input_in_errors=True, populate_by_name=True
+        env_prefix="BOTON_",
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+        populate_by_name=True,
     )
 
     data_dir: Path = Path("data")
@@ -24,6 +33,7 @@ class Settings(BaseSettings):
     temporal_tls_ca: Path | None = None
     temporal_tls_cert: Path | None = None
     temporal_tls_key: Path | None = None
+    temporal_ui_url: str | None = Field(None, description="where the UI of a Temporal elsewhere is; for links")
 
     api_host: str = "127.0.0.1"
     api_port: int = Field(8000, ge=0, le=65535)
@@ -40,6 +50,27 @@ class Settings(BaseSettings):
 
     admin_password: SecretStr | None = None
 
+    @field_validator("database_url")
+    @classmethod
+    def _known_store(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(_STORES):
+            raise ValueError("must start with postgresql:// or sqlite:///")
+        return url
+
+    @field_validator("temporal_address")
+    @classmethod
+    def _host_and_port(cls, address: str | None) -> str | None:
+        host, _, port = (address or "x:1").rpartition(":")
+        if not host or "/" in host or not port.isdecimal():
+            raise ValueError("must be host:port, like 127.0.0.1:7233")
+        return address
+
+    @model_validator(mode="after")
+    def _complete_pairs(self) -> Settings:
+        if (self.temporal_tls_cert is None) is not (self.temporal_tls_key is None):
+            raise ValueError("BOTON_TEMPORAL_TLS_CERT and BOTON_TEMPORAL_TLS_KEY belong together: set both")
+        return self
+
     @property
     def store_url(self) -> str:
         """The SQLAlchemy-style address of the store."""
@@ -51,5 +82,28 @@ class Settings(BaseSettings):
         return self.temporal_address or f"127.0.0.1:{self.temporal_port}"
 
     @property
+    def temporal_ui(self) -> str:
+        """Where the Temporal UI is."""
+        return (self.temporal_ui_url or f"http://127.0.0.1:{self.temporal_ui_port}").rstrip("/")
+
+    @property
     def simulator_url(self) -> str:
         return f"http://127.0.0.1:{self.simulator_port}"
+
+
+def read_settings() -> Settings:
+    """The settings of this process. Raises Invalid: one line that names the variable, without its value."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise Invalid("; ".join(_line(problem["loc"], problem["msg"]) for problem in error.errors())) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise Invalid(f"The .env file cannot be read: {type(error).__name__}.") from None
+
+
+def _line(loc: tuple[int | str, ...], message: str) -> str:
+    message = message.removeprefix("Value error, ").removeprefix("Input ")
+    if not loc:
+        return message
+    name = str(loc[0])
+    return f"{name if name.isupper() else 'BOTON_' + name.upper()} {message}"
