@@ -23,7 +23,7 @@ NOTES = {
 
 _WROTE_FIRST = "the business wrote first"
 _LEFT_OUT = "earlier messages are left out"
-_OPEN = "[the customer has not been written to yet: write the first message]"
+_OPEN = "[write the first message of this conversation]"
 _ANSWER = "[answer the customer's latest message]"
 
 

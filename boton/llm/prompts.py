@@ -73,7 +73,7 @@ def _tell_instruction(brief: TurnBrief) -> str:
     """The business's instruction for this conversation, where there is one."""
     instruction = (brief.instruction or "").strip()
     if not instruction:
-        return "The customer has not written yet: greet them and offer your help." if brief.opening else ""
+        return "You write first: greet the customer and offer your help." if brief.opening else ""
     if brief.opening:
         return (
             "You write first; the customer does not expect you. Say who writes, then carry out the business's "

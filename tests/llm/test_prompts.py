@@ -62,7 +62,7 @@ def test_opening_carries_out_the_instruction_first() -> None:
     asked = prompt(opening=True, instruction="Ofrece turno para mañana")
     assert "You write first" in asked.system
     assert "Ofrece turno para mañana" in asked.system
-    assert asked.lines == (("user", "[the customer has not been written to yet: write the first message]"),)
+    assert asked.lines == (("user", "[write the first message of this conversation]"),)
 
 
 def test_answer_keeps_following_the_instruction() -> None:
