@@ -1,0 +1,113 @@
+"""Which chat a JID leads to. Every spelling under which a customer may appear is an alias of one chat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, insert, select, update
+from sqlmodel import Session, col
+
+from boton.domain.jid import parse_jid, spellings
+from boton.errors import InvalidRecipient
+from boton.ids import Prefix, new_id
+from boton.store.inserts import insert_or_ignore
+from boton.store.tables import AliasRow, ChatRow
+from boton.store.tally import change_tally
+
+_AT_ONCE = 500
+
+
+def find_chat_id(session: Session, business_id: str, jids: Iterable[str]) -> str | None:
+    """The chat to which one of these JIDs of one customer leads, the first ones preferred."""
+    names = [name for jid in jids for name in _spell(jid)]
+    known = _find(session, business_id, names)
+    return next((known[name] for name in names if name in known), None)
+
+
+def ensure_chats(session: Session, business_id: str, jids: Iterable[str], now: datetime) -> dict[str, str]:
+    """The id of each JID's chat, which is created where there is none. Of two concurrent creators one wins.
+
+    A bulk is to be given in pieces of at most 500, each in a transaction of its own.
+    """
+    spelled = {jid: _spell(jid) for jid in jids}
+    known = _find(session, business_id, [name for names in spelled.values() for name in names])
+    missing: dict[str, str] = {}
+    created: dict[str, str] = {}
+    for names in spelled.values():
+        chat_id = next((known[name] for name in names if name in known), None)
+        if chat_id is None:
+            chat_id = new_id(Prefix.CHAT)
+            created[chat_id] = names[0]
+        added = {name: chat_id for name in names if name not in known}
+        missing.update(added)
+        known.update(added)
+    if missing:
+        known.update(_create(session, business_id, created, missing, now))
+    return {jid: known[names[0]] for jid, names in spelled.items()}
+
+
+def add_aliases(session: Session, business_id: str, chat_id: str, jids: Iterable[str]) -> None:
+    """Lets every spelling of these JIDs lead to the chat, unless it leads to one already."""
+    names = {name for jid in jids for name in _spell(jid)}
+    missing = names - _find(session, business_id, sorted(names)).keys()
+    _insert_aliases(session, business_id, dict.fromkeys(missing, chat_id))
+
+
+def _spell(jid: str) -> tuple[str, ...]:
+    """WhatsApp's own services write from numbers that are no phone numbers: those have one spelling."""
+    try:
+        return tuple(str(spelling) for spelling in spellings(parse_jid(jid)))
+    except InvalidRecipient:
+        return (jid,)
+
+
+def _find(session: Session, business_id: str, names: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for some in _pieces(names):
+        rows = session.execute(
+            select(col(AliasRow.jid), col(AliasRow.chat_id)).where(
+                col(AliasRow.business_id) == business_id, col(AliasRow.jid).in_(some)
+            )
+        )
+        found.update((name, chat_id) for name, chat_id in rows)
+    return found
+
+
+def _pieces(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(names), _AT_ONCE):
+        yield names[start : start + _AT_ONCE]
+
+
+def _create(
+    session: Session, business_id: str, created: dict[str, str], missing: dict[str, str], now: datetime
+) -> dict[str, str]:
+    """Inserts chats and aliases; the chats to which these aliases lead in the end, after a lost race too."""
+    if created:
+        session.execute(insert(ChatRow), [_chat_values(id, business_id, jid, now) for id, jid in created.items()])
+    _insert_aliases(session, business_id, missing)
+    stored = _find(session, business_id, list(missing))
+    winners = {missing[name]: stored[name] for name in missing if stored[name] != missing[name]}
+    lost = {chat_id: winner for chat_id, winner in winners.items() if chat_id in created}
+    for chat_id, winner in lost.items():
+        _give_way(session, chat_id, winner)
+    change_tally(session, business_id, chats=len(created) - len(lost))
+    return {name: lost.get(chat_id, chat_id) for name, chat_id in stored.items()}
+
+
+def _chat_values(chat_id: str, business_id: str, jid: str, now: datetime) -> dict[str, Any]:
+    return {"id": chat_id, "business_id": business_id, "jid": jid, "active_at": now, "created_at": now}
+
+
+def _insert_aliases(session: Session, business_id: str, chat_ids: dict[str, str]) -> None:
+    """In the order of the JIDs, so that two concurrent creators wait for each other instead of dead-locking."""
+    rows = [{"business_id": business_id, "jid": jid, "chat_id": id} for jid, id in sorted(chat_ids.items())]
+    if rows:
+        session.execute(insert_or_ignore(session, AliasRow), rows)
+
+
+def _give_way(session: Session, chat_id: str, winner: str) -> None:
+    """Somebody else has just created this customer's chat: ours, which nobody has seen, goes."""
+    session.execute(update(AliasRow).where(col(AliasRow.chat_id) == chat_id).values(chat_id=winner))
+    session.execute(delete(ChatRow).where(col(ChatRow.id) == chat_id))
