@@ -195,6 +195,10 @@ class Result:
     sent: Sent | None = None
     error: MessageError | None = None
 
+    @property
+    def is_due_again(self) -> bool:
+        return self.status is MessageStatus.QUEUED
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Idle:
@@ -225,7 +229,9 @@ class OutboxStore(Protocol):
         """`sending → …`; a result that is recorded already changes nothing."""
 
     async def list_left_in_flight(self, connection_id: str, epoch: int) -> Sequence[Attempt]:
-        """Attempts in `sending` or `unconfirmed` claimed under a lower epoch: to be settled by `find_outcome`."""
+        """What `find_outcome` is to settle: attempts in `sending` claimed under a lower epoch, and the newest
+        `unconfirmed` ones of any.
+        """
 
 
 class InboxStore(Protocol):
@@ -292,6 +298,10 @@ class WorkStore(Protocol):
 class WorkflowStarter(Protocol):
     """Starts or wakes workflows; both are safe at any time, as often as one likes."""
 
-    async def start_send(self, send_id: str, business_id: str, connection_id: str, *, fast: bool) -> None: ...
+    async def start_send(
+        self, send_id: str, business_id: str, connection_id: str, *, fast: bool, wake: bool = False
+    ) -> None:
+        """wake: also tells a running one that the store changed."""
+
     async def look_at_chat(self, chat_id: str, business_id: str) -> None: ...
     async def start_connection(self, connection_id: str, business_id: str) -> None: ...

@@ -14,6 +14,7 @@ from boton.domain.gateway import Attempt
 from boton.domain.messages import (
     UNFINISHED,
     ClaimFacts,
+    MessageError,
     MessageKind,
     MessageStatus,
     forbids,
@@ -35,6 +36,8 @@ _SETTLED_AT_ONCE = 100
 
 _OPENINGS_AT_ONCE = 10
 _IN_FLIGHT_AGAIN = timedelta(seconds=2)
+_ASKED_AGAIN = 100
+_TOO_LATE = MessageError(code="not_sent", detail="it turned out, too late to send it, that it never left")
 
 
 class SqlOutboxStore:
@@ -263,6 +266,8 @@ def _record(session: Session, result: Result, now: datetime) -> list[NewEvent]:
     row = lock_message(session, found.id)
     if row is None or row.attempt_id != result.attempt.id:
         return []
+    if row.status == MessageStatus.UNCONFIRMED and result.is_due_again:
+        return move(row, MessageStatus.FAILED, now, _TOO_LATE)
     if not may_become(MessageStatus(row.status), result.status):
         return _record_id(session, row, result)
     events = move(row, result.status, now, result.error)
@@ -282,13 +287,15 @@ def _record_id(session: Session, row: MessageRow, result: Result) -> list[NewEve
 
 
 def _list_left_in_flight(session: Session, connection_id: str, epoch: int) -> list[Attempt]:
-    rows = session.scalars(
-        select(MessageRow)
-        .where(
-            col(MessageRow.connection_id) == connection_id,
-            col(MessageRow.status).in_([MessageStatus.SENDING.value, MessageStatus.UNCONFIRMED.value]),
-            col(MessageRow.epoch) < epoch,
-        )
-        .order_by(col(MessageRow.at), col(MessageRow.id))
+    mine = col(MessageRow.connection_id) == connection_id
+    sending = select(MessageRow).where(
+        mine, col(MessageRow.status) == MessageStatus.SENDING.value, col(MessageRow.epoch) < epoch
     )
-    return [_to_attempt(row) for row in rows]
+    unconfirmed = (
+        select(MessageRow)
+        .where(mine, col(MessageRow.status) == MessageStatus.UNCONFIRMED.value)
+        .order_by(col(MessageRow.at).desc())
+        .limit(_ASKED_AGAIN)
+    )
+    rows = [*session.scalars(sending), *session.scalars(unconfirmed)]
+    return [_to_attempt(row) for row in sorted(rows, key=lambda row: (row.at, row.id))]

@@ -1,0 +1,114 @@
+"""`chat/{id}`: the bot's side of one chat. Woken by "look", it answers what the store says is owed, then rests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.common import SearchAttributeKey
+from temporalio.exceptions import ActivityError, ApplicationError
+
+with workflow.unsafe.imports_passed_through():
+    from activities.chatting import ComposeTurn, Drafts
+    from activities.sending import BatchStep, SendMessages
+    from boton import names
+    from workflows import policies
+
+_STATUS = SearchAttributeKey.for_keyword(names.SEARCH_STATUS)
+_REST = timedelta(seconds=60)
+"""An idle chat ends its run after this long; the next message starts another."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatInput:
+    """turns: how many this chat has had in earlier runs of this workflow."""
+
+    chat_id: str
+    turns: int = 0
+
+
+@workflow.defn(name=names.CHAT_WORKFLOW)
+class ChatWorkflow:
+    @workflow.init
+    def __init__(self, chat: ChatInput) -> None:
+        self._chat_id = chat.chat_id
+        self._turns = chat.turns
+        self._looked = True
+
+    @workflow.signal(name=names.LOOK)
+    def look(self) -> None:
+        self._looked = True
+
+    @workflow.run
+    async def run(self, chat: ChatInput) -> int:
+        """Answers how many turns the bot took."""
+        while self._looked:
+            self._looked = False
+            await self._answer_all()
+            if workflow.info().is_continue_as_new_suggested():
+                workflow.continue_as_new(ChatInput(chat.chat_id, turns=self._turns))
+            await self._rest()
+        self._tell("idle", "Nothing is owed; the customer's next message starts a new run.")
+        return self._turns
+
+    async def _answer_all(self) -> None:
+        while (drafts := await self._compose()).message_ids:
+            self._tell("replying", "The reply is with the phone's link process.")
+            await self._send(drafts)
+            self._turns += 1
+
+    async def _compose(self) -> Drafts:
+        self._tell("thinking", "The language model writes the answer to what came in.")
+        try:
+            drafts: Drafts = await workflow.execute_activity(
+                "compose_turn",
+                ComposeTurn(self._chat_id),
+                result_type=Drafts,
+                start_to_close_timeout=policies.MODEL_TIMEOUT,
+                schedule_to_close_timeout=policies.MODEL_PATIENCE,
+                heartbeat_timeout=policies.LINK_HEARTBEAT,
+                retry_policy=policies.MODEL,
+                summary="reads what is owed and asks the language model",
+            )
+        except ActivityError as error:
+            await self._give_up(error)
+            return Drafts()
+        return drafts
+
+    async def _give_up(self, error: ActivityError) -> None:
+        cause = error.cause
+        code = cause.type or "model_error" if isinstance(cause, ApplicationError) else "model_timeout"
+        await workflow.execute_activity(
+            "give_up_turn",
+            ComposeTurn(self._chat_id, code=code),
+            start_to_close_timeout=policies.STORE_TIMEOUT,
+            retry_policy=policies.UNTIL_IT_WORKS,
+            summary="the model gave no answer: the turn is dropped",
+        )
+
+    async def _send(self, drafts: Drafts) -> None:
+        await workflow.execute_activity(
+            "send_messages",
+            SendMessages(drafts.message_ids),
+            result_type=BatchStep,
+            task_queue=names.fast_queue(drafts.connection_id),
+            start_to_close_timeout=policies.BATCH_TIMEOUT,
+            heartbeat_timeout=policies.LINK_HEARTBEAT,
+            retry_policy=policies.UNTIL_IT_WORKS,
+            summary="claims, sends and records the reply",
+        )
+
+    async def _rest(self) -> None:
+        self._tell("waiting", "Answered; waits a minute for the customer's next message.")
+        try:
+            await workflow.wait_condition(lambda: self._looked, timeout=_REST, timeout_summary="rest")
+        except TimeoutError:
+            return
+
+    def _tell(self, status: str, next_step: str) -> None:
+        """What an operator reads in the Temporal UI. Only the resting states cost a history event."""
+        workflow.set_current_details(f"**{status}** · {self._turns} turns · {next_step}")
+        known = workflow.info().typed_search_attributes.get(_STATUS)
+        if status in {"waiting", "idle"} and known != status:
+            workflow.upsert_search_attributes([_STATUS.value_set(status)])

@@ -1,0 +1,78 @@
+"""Starts and wakes workflows, for the API, the links and the sweeper. Safe at any time, as often as one likes."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from temporalio.client import Client
+from temporalio.common import (
+    SearchAttributeKey,
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+)
+
+from boton import names
+from workflows.chat import ChatInput
+from workflows.connection import ConnectionInput
+from workflows.send import SendInput
+
+_BUSINESS = SearchAttributeKey.for_keyword(names.SEARCH_BUSINESS)
+_STATUS = SearchAttributeKey.for_keyword(names.SEARCH_STATUS)
+_RPC_TIMEOUT = timedelta(seconds=5)
+
+
+class TemporalStarter:
+    """The WorkflowStarter port over a Temporal client. A run that exists already is woken, not doubled."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def start_send(
+        self, send_id: str, business_id: str, connection_id: str, *, fast: bool, wake: bool = False
+    ) -> None:
+        await self._start(
+            names.SEND_WORKFLOW,
+            SendInput(send_id, connection_id, fast=fast),
+            id=names.send_workflow(send_id),
+            business_id=business_id,
+            summary="Sends what one POST /send asked for",
+            start_signal=names.LOOK if wake else None,
+        )
+
+    async def look_at_chat(self, chat_id: str, business_id: str) -> None:
+        await self._start(
+            names.CHAT_WORKFLOW,
+            ChatInput(chat_id),
+            id=names.chat_workflow(chat_id),
+            business_id=business_id,
+            summary="The bot's side of one chat",
+            start_signal=names.LOOK,
+        )
+
+    async def start_connection(self, connection_id: str, business_id: str) -> None:
+        await self._start(
+            names.CONNECTION_WORKFLOW,
+            ConnectionInput(connection_id),
+            id=names.connection_workflow(connection_id),
+            business_id=business_id,
+            summary="Keeps one phone number connected",
+        )
+
+    async def _start(
+        self, workflow: str, arg: Any, *, id: str, business_id: str, summary: str, start_signal: str | None = None
+    ) -> None:
+        await self._client.start_workflow(
+            workflow,
+            arg,
+            id=id,
+            task_queue=names.WORK_QUEUE,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            start_signal=start_signal,
+            static_summary=summary,
+            search_attributes=TypedSearchAttributes(
+                [SearchAttributePair(_BUSINESS, business_id), SearchAttributePair(_STATUS, "started")]
+            ),
+            rpc_timeout=_RPC_TIMEOUT,
+        )
