@@ -1,0 +1,97 @@
+"""Whether the parts work: the store, Temporal, the workers, the phone numbers' connections."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import timedelta
+
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, GetSystemInfoRequest
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from api.services import Check, utc_now
+from boton import names
+from boton.domain.connections import ConnectionStatus
+from boton.ports import BusinessStore, ConnectionStore
+
+OK = "ok"
+
+_PATIENCE = 1.0
+"""Seconds for each check; they run side by side."""
+_RPC = timedelta(seconds=_PATIENCE)
+_POLLED_LATELY = timedelta(seconds=70)
+"""A worker's long poll lasts 60 s: one that lives was seen since."""
+
+
+class Down(Exception):
+    """The part does not work; the message says what is wrong, for an operator."""
+
+
+async def inspect(checks: Mapping[str, Check]) -> dict[str, str]:
+    """`ok` or `down: …` for each part."""
+    answers = await asyncio.gather(*(_judge(check) for check in checks.values()))
+    return dict(zip(checks, answers, strict=True))
+
+
+async def _judge(check: Check) -> str:
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            await check()
+    except TimeoutError:
+        return f"down: no answer within {_PATIENCE:.0f} s"
+    except Down as error:
+        return f"down: {error}"
+    except Exception as error:  # noqa: BLE001 - a check that breaks is an answer too
+        return f"down: {type(error).__name__}"
+    return OK
+
+
+def check_store(businesses: BusinessStore) -> Check:
+    async def check() -> None:
+        await businesses.list_businesses()
+
+    return check
+
+
+def check_temporal(client: Client) -> Check:
+    async def check() -> None:
+        try:
+            await client.workflow_service.get_system_info(GetSystemInfoRequest(), timeout=_RPC)
+        except (RPCError, RuntimeError) as error:  # RuntimeError: a lazy client that could not connect yet
+            raise Down("Temporal does not answer") from error
+
+    return check
+
+
+def check_workers(client: Client) -> Check:
+    async def check() -> None:
+        if not await _is_polled(client, names.WORK_QUEUE, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW):
+            raise Down("no worker is running; start `boton worker`")
+
+    return check
+
+
+def check_connections(client: Client, connections: ConnectionStore) -> Check:
+    """Every active number is connected, and there is a host to connect those to come."""
+
+    async def check() -> None:
+        active = await connections.list_active_connections()
+        away = sum(connection.status is not ConnectionStatus.CONNECTED for connection in active)
+        if away:
+            raise Down(f"{away} of {len(active)} phone numbers not connected")
+        if not await _is_polled(client, names.CONNECTIONS_QUEUE, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY):
+            raise Down("no connection host is running; start `boton connections`")
+
+    return check
+
+
+async def _is_polled(client: Client, queue: str, kind: TaskQueueType.ValueType) -> bool:
+    request = DescribeTaskQueueRequest(
+        namespace=client.namespace, task_queue=TaskQueue(name=queue), task_queue_type=kind
+    )
+    answer = await client.workflow_service.describe_task_queue(request, timeout=_RPC)
+    oldest = utc_now() - _POLLED_LATELY
+    return any(poller.last_access_time.ToDatetime(tzinfo=oldest.tzinfo) >= oldest for poller in answer.pollers)

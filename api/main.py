@@ -1,0 +1,56 @@
+"""The API process: `create_app` wires routes to services, `run` builds the services and serves."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import APIRouter, FastAPI
+
+from api import docs, problems
+from api.dashboard import pages
+from api.dashboard.admin import GuessBrake
+from api.middleware import HostCheck, Measure
+from api.routes import chats, config, events, operations, sends, status
+from api.services import Services
+from api.starting import Launcher
+
+
+def create_app(services: Services) -> FastAPI:
+    """The whole HTTP side, over whatever ports it is given."""
+    launcher = Launcher(services.starter)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await launcher.finish()
+
+    app = FastAPI(
+        title="BOTON",
+        version=version("boton"),
+        description=docs.DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
+    app.state.services = services
+    app.state.launcher = launcher
+    app.state.guess_brake = GuessBrake()
+    _add_routes(app)
+    problems.install(app)
+    docs.install(app)
+    if not services.public:
+        app.add_middleware(HostCheck)
+    app.add_middleware(Measure, metrics=services.metrics)
+    return app
+
+
+def _add_routes(app: FastAPI) -> None:
+    v1 = APIRouter(prefix="/api/v1")
+    for room in (status, chats, sends, config, events):
+        v1.include_router(room.router)
+    app.include_router(v1)
+    app.include_router(operations.router)
+    app.include_router(pages.router)

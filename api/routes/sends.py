@@ -1,0 +1,57 @@
+"""Sending, and what became of it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response
+
+from api.bodies import json_body
+from api.deps import Caller, Deps, Paging, SendId, Starting
+from api.docs import BODY_ERRORS, CONFLICT, ERRORS, body_of
+from api.offload import LARGE_SEND, run
+from api.schemas.sends import RecipientList, SendAccepted, SendDetail, SendList, SendRequest
+from api.sending import to_new_send
+
+router = APIRouter(tags=["Sends"], responses=ERRORS)
+
+
+@router.post(
+    "/send",
+    status_code=202,
+    response_model=SendAccepted,
+    summary="Send a message to one or many, or let the bot open the conversation",
+    openapi_extra=body_of(SendRequest),
+    responses=BODY_ERRORS | CONFLICT,
+)
+async def accept_send(
+    caller: Caller,
+    services: Deps,
+    launcher: Starting,
+    body: Annotated[SendRequest, Depends(json_body(SendRequest))],
+) -> Response:
+    business = await services.businesses.fetch_business(caller.business_id)
+    now = services.now()
+    large = isinstance(body.to, list) and len(body.to) > LARGE_SEND
+    new = await run(lambda: to_new_send(body, business, now), in_thread=large)
+    accepted = await services.sends.accept_send(new)
+    launcher.start_send(accepted)
+    answer = await run(lambda: SendAccepted.of(accepted).model_dump_json(), in_thread=large)
+    return Response(answer, status_code=202, media_type="application/json")
+
+
+@router.get("/sends", summary="Sends, newest first")
+async def list_sends(caller: Caller, services: Deps, page: Paging) -> SendList:
+    sends, total = await services.sends.list_sends(caller.business_id, page)
+    return SendList.of(sends, total, page)
+
+
+@router.get("/sends/{id}", summary="One send with its progress")
+async def get_send(caller: Caller, services: Deps, send_id: SendId) -> SendDetail:
+    return SendDetail.at(await services.sends.fetch_send(caller.business_id, send_id), services.now())
+
+
+@router.get("/sends/{id}/recipients", summary="What became of each recipient")
+async def list_recipients(caller: Caller, services: Deps, send_id: SendId, page: Paging) -> RecipientList:
+    recipients, total = await services.sends.list_recipients(caller.business_id, send_id, page)
+    return RecipientList.of(recipients, total, page)

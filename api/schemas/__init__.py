@@ -1,0 +1,1 @@
+"""JSON as the outside sees it: camelCase documents out, strict bodies in."""

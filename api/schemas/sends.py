@@ -1,0 +1,257 @@
+"""POST /send and what became of it: GET /sends, /sends/{id}, /sends/{id}/recipients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import ConfigDict, Field, JsonValue, SkipValidation
+
+from api.schemas.base import Body, Document, Listing, Timestamp, to_paging
+from api.schemas.chats import MessageErrorOut
+from boton.domain.messages import UNFINISHED, MessageStatus
+from boton.domain.sends import AcceptedSend, Recipient, Rejected, Send, SendCategory, SendKind, SendStatus
+from boton.ports import Page
+
+MAX_RECIPIENTS = 10_000
+MAX_MESSAGE = 4096
+"""Characters of a message, before and after its variables are filled in."""
+MAX_INSTRUCTION = 8000
+
+Variables = dict[
+    Annotated[str, Field(pattern=r"^[\w.-]{1,100}$")],
+    Annotated[str, Field(max_length=MAX_MESSAGE)] | int,
+]
+
+
+class RecipientIn(Body):
+    """A recipient with something of its own."""
+
+    to: str | int = Field(description="a phone number with country code, or a JID as /chats gives it")
+    variables: Variables | None = Field(None, description="values of this recipient; they win over the send's")
+    reference: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(None, description="your own id")
+
+
+AnyRecipient = str | int | RecipientIn
+
+_SEND_EXAMPLES: list[JsonValue] = [
+    {"to": "5491112345678", "message": "Hola, tu turno es manana a las 15hs"},
+    {"to": ["5491112345678", "5491198765432"], "instruction": "Ofrece turno para manana"},
+    {
+        "to": [{"to": 5491112345678, "variables": {"name": "Juan"}, "reference": "turno-17"}],
+        "message": "Hola {{name}}, tu turno es manana a las 15hs",
+        "category": "transactional",
+    },
+]
+
+
+class SendRequest(Body):
+    """Exactly one of `message` and `instruction`."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": _SEND_EXAMPLES})
+
+    # Read by api/recipients.py: a wrong number must be listed as rejected instead of failing the request.
+    to: Annotated[
+        AnyRecipient | Annotated[list[AnyRecipient], Field(min_length=1, max_length=MAX_RECIPIENTS)], SkipValidation
+    ] = Field(description="one recipient or a list; repeats are sent once")
+    message: Annotated[str, Field(min_length=1, max_length=MAX_MESSAGE)] | None = Field(
+        None, description="the text to send"
+    )
+    instruction: Annotated[str, Field(min_length=1, max_length=MAX_INSTRUCTION)] | None = Field(
+        None, description="what the bot is to write about; turns the bot on in that chat"
+    )
+    variables: Variables | None = Field(None, description="values for `{{name}}`, for all recipients")
+    send_at: datetime | None = Field(
+        None, description="with offset, or local when the business has a `timezone`; default: now"
+    )
+    expires_at: datetime | None = Field(None, description="what was not sent by then expires")
+    category: SendCategory = SendCategory.TRANSACTIONAL
+    respect_quiet_hours: bool = False
+
+
+class AcceptedRecipient(Document):
+    to: str
+    jid: str
+    message_id: str
+    status: MessageStatus
+    reference: str | None
+    conversation_id: str | None
+
+    @classmethod
+    def of(cls, recipient: Recipient) -> AcceptedRecipient:
+        return cls(
+            to=recipient.to,
+            jid=recipient.jid,
+            message_id=recipient.message_id,
+            status=recipient.status,
+            reference=recipient.reference,
+            conversation_id=recipient.conversation_id,
+        )
+
+
+class RejectedOut(Document):
+    """A recipient that was refused, and why."""
+
+    to: str
+    error: MessageErrorOut
+
+    @classmethod
+    def of(cls, rejected: Rejected) -> RejectedOut:
+        return cls(to=rejected.to, error=MessageErrorOut(code=rejected.error.code, detail=rejected.error.detail))
+
+
+class SendAccepted(Document):
+    """It is on disk and will be carried out."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "id": "snd_01KAB1C2D3E4F5G6H7J8K9M0NP",
+                "status": "queued",
+                "kind": "message",
+                "total": 1,
+                "recipients": [
+                    {
+                        "to": "5491112345678",
+                        "jid": "5491112345678@s.whatsapp.net",
+                        "messageId": "msg_01KAB1C2D3E4F5G6H7J8K9M0NQ",
+                        "status": "queued",
+                        "reference": None,
+                        "conversationId": None,
+                    }
+                ],
+                "rejected": [
+                    {
+                        "to": "12",
+                        "error": {"code": "invalid_number", "detail": "not a phone number with country code"},
+                    }
+                ],
+            }
+        }
+    )
+
+    id: str
+    status: SendStatus
+    kind: SendKind
+    total: int
+    recipients: list[AcceptedRecipient]
+    rejected: list[RejectedOut]
+
+    @classmethod
+    def of(cls, accepted: AcceptedSend) -> SendAccepted:
+        send = accepted.send
+        return cls(
+            id=send.id,
+            status=send.status,
+            kind=send.kind,
+            total=send.total,
+            recipients=[AcceptedRecipient.of(recipient) for recipient in accepted.recipients],
+            rejected=to_rejected(send.rejected),
+        )
+
+
+def to_rejected(rejected: Iterable[Rejected]) -> list[RejectedOut]:
+    return [RejectedOut.of(one) for one in rejected]
+
+
+class SendSummary(Document):
+    """One send as the list shows it."""
+
+    id: str
+    status: SendStatus
+    kind: SendKind
+    category: SendCategory
+    total: int
+    created_at: Timestamp
+    send_at: Timestamp | None
+    expires_at: Timestamp | None
+    started_at: Timestamp | None
+    finished_at: Timestamp | None
+
+    @classmethod
+    def of(cls, send: Send) -> SendSummary:
+        return cls(
+            id=send.id,
+            status=send.status,
+            kind=send.kind,
+            category=send.category,
+            total=send.total,
+            created_at=send.created_at,
+            send_at=send.send_at,
+            expires_at=send.expires_at,
+            started_at=send.started_at,
+            finished_at=send.finished_at,
+        )
+
+
+class SendList(Listing):
+    """Sends, newest first."""
+
+    sends: list[SendSummary]
+
+    @classmethod
+    def of(cls, sends: Sequence[Send], total: int, page: Page) -> SendList:
+        return cls(sends=[SendSummary.of(send) for send in sends], **to_paging(page, total))
+
+
+class SendDetail(SendSummary):
+    """A send with its progress. `rate`: messages a minute so far; `estimatedEnd`: when it goes on like that."""
+
+    counts: dict[MessageStatus, int] = Field(description="messages by status; they add up to `total`")
+    rejected: list[RejectedOut]
+    rate: float | None
+    estimated_end: Timestamp | None
+
+    @classmethod
+    def at(cls, send: Send, now: datetime) -> SendDetail:
+        """The send as it stands at `now`."""
+        counts = _count(send)
+        rate, end = _progress(send, counts, now)
+        summary = dict(SendSummary.of(send))
+        return cls(**summary, counts=counts, rejected=to_rejected(send.rejected), rate=rate, estimated_end=end)
+
+
+def _count(send: Send) -> dict[MessageStatus, int]:
+    """Every status that an outgoing message may have, those with none too."""
+    known = send.counts or {}
+    return {status: known.get(status, 0) for status in MessageStatus if status is not MessageStatus.RECEIVED}
+
+
+def _progress(send: Send, counts: dict[MessageStatus, int], now: datetime) -> tuple[float | None, datetime | None]:
+    """Messages a minute and the expected end, or the real one where it is known."""
+    waiting = sum(counts[status] for status in UNFINISHED)
+    done = send.total - waiting
+    elapsed = None if send.started_at is None else (send.finished_at or now) - send.started_at
+    if elapsed is None or done <= 0 or elapsed.total_seconds() <= 0:
+        return None, send.finished_at
+    rate = round(done * 60 / elapsed.total_seconds(), 2)
+    running = send.status is SendStatus.RUNNING and waiting > 0
+    return rate, (now + elapsed * (waiting / done) if running else send.finished_at)
+
+
+class RecipientOut(AcceptedRecipient):
+    """What became of one recipient; for an instruction, of the message that opens the dialogue."""
+
+    error: MessageErrorOut | None
+    sent_at: Timestamp | None
+    replied_at: Timestamp | None
+
+    @classmethod
+    def of(cls, recipient: Recipient) -> RecipientOut:
+        return cls(
+            **dict(AcceptedRecipient.of(recipient)),
+            error=MessageErrorOut.of(recipient.error),
+            sent_at=recipient.sent_at,
+            replied_at=recipient.replied_at,
+        )
+
+
+class RecipientList(Listing):
+    """Recipients in the order of the request, repeats left out."""
+
+    recipients: list[RecipientOut]
+
+    @classmethod
+    def of(cls, recipients: Sequence[Recipient], total: int, page: Page) -> RecipientList:
+        return cls(recipients=[RecipientOut.of(recipient) for recipient in recipients], **to_paging(page, total))

@@ -1,0 +1,83 @@
+"""GET /status and GET /connection."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import ConfigDict
+
+from api.schemas.base import Document, Timestamp
+from boton.domain.businesses import BotPurpose, Business, Tally
+from boton.domain.connections import Connection, ConnectionStatus, Gateway
+
+NONE: Literal["none"] = "none"
+
+
+class ConnectionState(Document):
+    """How the phone number is doing; `none`: no number is linked."""
+
+    status: ConnectionStatus | Literal["none"]
+    reason: str | None = None
+
+    @classmethod
+    def of(cls, connection: Connection | None) -> ConnectionState:
+        if connection is None:
+            return cls(status=NONE, reason="No phone number is linked to this business.")
+        return cls(status=connection.status, reason=connection.reason)
+
+
+class StatusOut(Document):
+    """State of the connection and settings of the bot."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "business": "Mi Negocio",
+                "connected": True,
+                "phone": "5491138620812",
+                "botPurpose": "attend",
+                "botNewChats": False,
+                "activeBotChats": 12,
+                "untouchableChats": 2,
+                "connection": {"status": "connected", "reason": None},
+            }
+        }
+    )
+
+    business: str
+    connected: bool
+    phone: str | None
+    bot_purpose: BotPurpose
+    bot_new_chats: bool
+    active_bot_chats: int
+    untouchable_chats: int
+    connection: ConnectionState
+
+    @classmethod
+    def of(cls, business: Business, tally: Tally, connection: Connection | None) -> StatusOut:
+        return cls(
+            business=business.name,
+            connected=connection is not None and connection.status is ConnectionStatus.CONNECTED,
+            phone=connection.phone if connection else None,
+            bot_purpose=business.config.bot_purpose,
+            bot_new_chats=business.config.bot_new_chats,
+            active_bot_chats=tally.active_bot_chats,
+            untouchable_chats=tally.untouchable_chats,
+            connection=ConnectionState.of(connection),
+        )
+
+
+class ConnectionOut(ConnectionState):
+    """The linked phone number. `qr`, `pairingCode` and `expiresAt` are there while a number is being linked."""
+
+    phone: str | None = None
+    gateway: Gateway | None = None
+    qr: str | None = None
+    pairing_code: str | None = None
+    expires_at: Timestamp | None = None
+
+    @classmethod
+    def of(cls, connection: Connection | None) -> ConnectionOut:
+        state = ConnectionState.of(connection)
+        phone, gateway = (connection.phone, connection.gateway) if connection else (None, None)
+        return cls(status=state.status, reason=state.reason, phone=phone, gateway=gateway)

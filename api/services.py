@@ -1,0 +1,49 @@
+"""What the API is built from."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from api.dashboard.admin import AdminAccess
+from boton.ports import BusinessStore, ChatStore, ConnectionStore, EventStore, SendStore, WorkflowStarter
+from boton.telemetry import Metrics
+
+Check = Callable[[], Awaitable[None]]
+"""Looks at one part; raises `api.health.Down` when it does not work."""
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Links:
+    """Where an administrator finds the rest; None: there is none, or nobody knows where."""
+
+    simulator: str | None = None
+    temporal_ui: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """Ports and a few values; everything a request needs comes from here.
+
+    public: bound to more than loopback, so that any Host is allowed and /metrics wants a token.
+    is_stopping: whether the server was asked to stop, so that long polls end.
+    """
+
+    businesses: BusinessStore
+    chats: ChatStore
+    sends: SendStore
+    events: EventStore
+    connections: ConnectionStore
+    starter: WorkflowStarter
+    admin: AdminAccess
+    metrics: Metrics
+    checks: Mapping[str, Check]
+    links: Links = field(default_factory=Links)
+    public: bool = False
+    now: Callable[[], datetime] = utc_now
+    is_stopping: Callable[[], bool] = lambda: False
