@@ -57,10 +57,9 @@ def _tell_line(line: Line) -> tuple[str, str]:
 
 
 def _tell_kind(line: Line) -> str:
-    """What a message that is not text is, with its description where that says more (a caption, a reaction's emoji)."""
-    note = NOTES[line.type]
-    description = line.text.strip().removeprefix("[").removesuffix("]")
-    return f"[{note}]" if description.lower() in ("", note) else f"[{note}] {description}"
+    """What a message that is not text is, with what its description adds (a caption, a reaction's emoji)."""
+    note = f"[{NOTES[line.type]}]"
+    return f"{note} {line.text.strip().removeprefix(note).strip()}".rstrip()
 
 
 def _keep_newest(lines: list[tuple[str, str]], budget: int) -> list[tuple[str, str]]:

@@ -116,9 +116,18 @@ def test_what_is_not_text_is_told_as_what_it_is(type: MessageType) -> None:
     assert text == f"[{NOTES[type]}]"
 
 
-def test_voice_note_and_reaction() -> None:
-    lines = tell_dialogue(brief(customer("[nota de voz]", MessageType.AUDIO), customer("👍", MessageType.REACTION)))
-    assert lines == (("user", "[nota de voz]"), ("user", "[reacción] 👍"))
+@pytest.mark.parametrize(
+    ("type", "description", "told"),
+    [
+        (MessageType.AUDIO, "[nota de voz]", "[nota de voz]"),
+        (MessageType.REACTION, "[reacción] 👍", "[reacción] 👍"),
+        (MessageType.REACTION, "👍", "[reacción] 👍"),
+        (MessageType.IMAGE, "mi comprobante", "[imagen] mi comprobante"),
+        (MessageType.TEXT, "[nota de voz]", "[nota de voz]"),
+    ],
+)
+def test_a_description_adds_what_the_note_does_not_say(type: MessageType, description: str, told: str) -> None:
+    assert tell_dialogue(brief(customer(description, type))) == (("user", told),)
 
 
 def test_dialogue_that_the_business_began_says_so() -> None:
