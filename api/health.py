@@ -12,8 +12,9 @@ from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, GetSyste
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from api.services import Check, utc_now
+from api.services import Check
 from boton import names
+from boton.clock import utc_now
 from boton.domain.connections import ConnectionStatus
 from boton.ports import BusinessStore, ConnectionStore
 

@@ -1,10 +1,12 @@
-"""The API process: `create_app` wires routes to services, `run` builds the services and serves."""
+"""The HTTP side, wired: `create_app` over whatever services it is given, `run` over the real ones."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, FastAPI
 
@@ -15,6 +17,10 @@ from api.middleware import HostCheck, Measure
 from api.routes import chats, config, events, operations, sends, status
 from api.services import Services
 from api.starting import Launcher
+from boton.telemetry import configure_logging
+
+if TYPE_CHECKING:
+    from boton.settings import Settings
 
 
 def create_app(services: Services) -> FastAPI:
@@ -54,3 +60,11 @@ def _add_routes(app: FastAPI) -> None:
     app.include_router(v1)
     app.include_router(operations.router)
     app.include_router(pages.router)
+
+
+def run(settings: Settings) -> None:
+    """The API process: serves until SIGTERM or SIGINT. Raises BotonError when something stands in the way."""
+    from api.composition import serve
+
+    configure_logging("api")
+    asyncio.run(serve(settings))

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 
 from api.dashboard.admin import AdminAccess
+from boton.clock import utc_now
 from boton.ports import BusinessStore, ChatStore, ConnectionStore, EventStore, SendStore, WorkflowStarter
 from boton.telemetry import Metrics
 
 Check = Callable[[], Awaitable[None]]
 """Looks at one part; raises `api.health.Down` when it does not work."""
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
