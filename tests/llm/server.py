@@ -88,7 +88,7 @@ def breaks_off(handler: _Handler) -> None:
 @contextmanager
 def model_server() -> Iterator[ModelServer]:
     """A server on a free port of 127.0.0.1; gone at the end, with every request that still hangs."""
-    http = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    http = _Server(("127.0.0.1", 0), _Handler)
     server = ModelServer(f"http://127.0.0.1:{http.server_port}/v1")
     http.model_server = server  # type: ignore[attr-defined]
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02})
@@ -100,6 +100,10 @@ def model_server() -> Iterator[ModelServer]:
         http.shutdown()
         http.server_close()
         thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 128  # the default of 5 resets connections of a busy moment
 
 
 class _Handler(BaseHTTPRequestHandler):
