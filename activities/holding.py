@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from temporalio import activity
-from temporalio.exceptions import ApplicationError
 
 _CHECK_SECONDS = 1.0
 
@@ -31,7 +30,7 @@ class LinkKeeper(Protocol):
     """The link processes of this host, one for each phone number it holds."""
 
     async def adopt_or_start(self, connection_id: str) -> None:
-        """The running link of this number is kept, else one is started. Raises AtCapacity."""
+        """The running link of this number is kept, else one is started."""
 
     async def check(self, connection_id: str) -> HoldEnded | None:
         """Starts a link again that died (with back-off); answers when the number can be held no longer."""
@@ -70,10 +69,3 @@ class HoldingActivities:
             await asyncio.shield(self._keeper.release(connection_id))
         else:
             self._keeper.leave(connection_id)
-
-
-class AtCapacity(ApplicationError):
-    """This host holds as many numbers as it may."""
-
-    def __init__(self, capacity: int) -> None:
-        super().__init__(f"This host holds {capacity} numbers already.", type="AtCapacity")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from boton.domain.businesses import Business, NewToken, Tally, Token
@@ -282,8 +282,8 @@ class WorkStore(Protocol):
     async def take_lease(self, name: str, holder: str, now: datetime, until: datetime) -> bool:
         """Whether `holder` has the lease until then: it had it, or nobody had it any more."""
 
-    async def list_overdue(self, now: datetime, limit: int) -> Sequence[Overdue]:
-        """Unfinished rows whose next step was due before `now`, longest overdue first."""
+    async def list_overdue(self, now: datetime, grace: timedelta, limit: int) -> Sequence[Overdue]:
+        """Unfinished rows whose next step is overdue by more than `grace` (connections: at all), oldest first."""
 
     async def postpone(self, overdue: Sequence[Overdue], now: datetime, until: datetime) -> None:
         """They were started or woken: looked at again only after `until`."""

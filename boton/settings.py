@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from boton.errors import Invalid
 
-_STORES = ("postgresql://", "postgresql+psycopg://", "sqlite:///")
+if TYPE_CHECKING:
+    from boton.temporal import TemporalAddress
+
+_STORES = ("postgresql://", "postgres://", "postgresql+psycopg://", "sqlite:///")
 
 
 class Settings(BaseSettings):
@@ -43,6 +47,8 @@ class Settings(BaseSettings):
     metrics_port: int = Field(9400, ge=0, le=65535)
 
     simulator: bool = Field(False, description="the simulator exists as a gateway; `boton up` turns it on")
+
+    connections_capacity: int = Field(100, ge=1, le=1000, description="phone numbers that one host holds at most")
 
     llm_base_url: str | None = None
     llm_api_key: SecretStr | None = Field(None, validation_alias=AliasChoices("BOTON_LLM_API_KEY", "OPENAI_API_KEY"))
@@ -80,6 +86,19 @@ class Settings(BaseSettings):
     def temporal_target(self) -> str:
         """host:port of Temporal, embedded or not."""
         return self.temporal_address or f"127.0.0.1:{self.temporal_port}"
+
+    def temporal(self) -> TemporalAddress:
+        """How to reach Temporal."""
+        from boton.temporal import TemporalAddress
+
+        return TemporalAddress(
+            target=self.temporal_target,
+            namespace=self.temporal_namespace,
+            api_key=self.temporal_api_key.get_secret_value() if self.temporal_api_key else None,
+            tls_ca=self.temporal_tls_ca,
+            tls_cert=self.temporal_tls_cert,
+            tls_key=self.temporal_tls_key,
+        )
 
     @property
     def temporal_ui(self) -> str:

@@ -27,8 +27,8 @@ class SqlWorkStore:
     async def take_lease(self, name: str, holder: str, now: datetime, until: datetime) -> bool:
         return await self._db.write(lambda session: _take_lease(session, name, holder, now, until))
 
-    async def list_overdue(self, now: datetime, limit: int) -> Sequence[Overdue]:
-        return await self._db.read(lambda session: _list_overdue(session, now, limit))
+    async def list_overdue(self, now: datetime, grace: timedelta, limit: int) -> Sequence[Overdue]:
+        return await self._db.read(lambda session: _list_overdue(session, now, grace, limit))
 
     async def postpone(self, overdue: Sequence[Overdue], now: datetime, until: datetime) -> None:
         await self._db.write(lambda session: _postpone(session, overdue, now, until))
@@ -51,11 +51,12 @@ def _take_lease(session: Session, name: str, holder: str, now: datetime, until: 
     return True
 
 
-def _list_overdue(session: Session, now: datetime, limit: int) -> list[Overdue]:
+def _list_overdue(session: Session, now: datetime, grace: timedelta, limit: int) -> list[Overdue]:
     found: list[Overdue] = []
     for kind, table in _KINDS:
+        due_before = now if kind == "connection" else now - grace
         rows = session.scalars(
-            select(table).where(table.next_step_at < now).order_by(table.next_step_at).limit(limit)
+            select(table).where(table.next_step_at < due_before).order_by(table.next_step_at).limit(limit)
         ).all()
         found += [_to_overdue(kind, row) for row in rows if kind != "connection" or row.active]
     return found

@@ -1,0 +1,287 @@
+"""One phone number: its gateway, its two task queues, and what comes in. A process of its own.
+
+    python -m workers.link <connection id>
+
+It belongs to the connection host that started it: it ends when the host's pipe closes, and answers `ping` lines.
+It ends with LOST_OWNERSHIP when another link has a higher epoch, with ENDED when the number cannot be held.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import sys
+from collections.abc import Sequence
+
+from temporalio.client import Client
+from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
+
+from activities.courier import Courier
+from activities.sending import SendingActivities
+from boton import names
+from boton.clock import utc_now
+from boton.domain.connections import Connection, ConnectionStatus, Gateway
+from boton.domain.gateway import GatewayEvent, Inbound
+from boton.domain.messages import Direction, MessageKind, MessageStatus
+from boton.errors import ConnectionAway, NotFound, SessionReplaced, StaleEpoch
+from boton.ports import Result, WhatsAppGateway
+from boton.settings import Settings, read_settings
+from boton.store.connections import SqlConnectionStore
+from boton.store.engine import Database, open_database
+from boton.store.inbox import SqlInboxStore
+from boton.store.outbox import SqlOutboxStore
+from boton.telemetry import Metrics, configure_logging, sdk_runtime, serve_metrics
+from workers.running import (
+    ENDED,
+    GRACE,
+    HEARTBEATS,
+    LOST_OWNERSHIP,
+    connect_patiently,
+    serve,
+    sleep_until,
+    stop_on_signals,
+)
+from workflows.starter import TemporalStarter
+
+log = logging.getLogger(__name__)
+
+_READ_WAIT = 20.0
+_REOPEN_FIRST = 0.5
+_REOPEN_LONGEST = 10.0
+_SETTLE_EVERY = 30.0
+_LOOK_SECONDS = 5.0
+_LOOKS_IN_FLIGHT = 8
+_SLOTS = 20
+
+
+def main() -> None:
+    """The process's entry point."""
+    configure_logging("link")
+    sys.exit(asyncio.run(_run(read_settings(), sys.argv[1])))
+
+
+async def _run(settings: Settings, connection_id: str) -> int:
+    stop = stop_on_signals()
+    database = open_database(settings.store_url)
+    try:
+        connections = SqlConnectionStore(database)
+        epoch = await connections.raise_epoch(connection_id, utc_now())
+        connection = await connections.fetch_connection(connection_id)
+        return await Link(settings, database, connection, epoch, stop).run()
+    except NotFound:
+        return _end("stopped", "The connection was ended.")
+    finally:
+        await database.close()
+
+
+def _end(status: str, reason: str) -> int:
+    _tell_host({"ended": {"status": status, "reason": reason}})
+    return ENDED
+
+
+def _tell_host(line: dict[str, object]) -> None:
+    with contextlib.suppress(BrokenPipeError):
+        print(json.dumps(line), flush=True)
+
+
+def open_gateway(connection: Connection, settings: Settings) -> WhatsAppGateway:
+    """The gateway that this connection is on."""
+    match connection.gateway:
+        case Gateway.SIMULATOR:
+            from boton.whatsapp.simulator import SimulatorGateway
+
+            return SimulatorGateway(settings.simulator_url, connection.phone)
+        case Gateway.WHATSAPP:
+            raise NotImplementedError("real WhatsApp comes with a later version")
+
+
+class Link:
+    """Owns a number under one epoch until it stops, loses it, or its host goes away."""
+
+    def __init__(
+        self, settings: Settings, database: Database, connection: Connection, epoch: int, stop: asyncio.Event
+    ) -> None:
+        self._settings = settings
+        self._connection = connection
+        self._epoch = epoch
+        self._stop = stop
+        self._lost = False
+        self._metrics = Metrics()
+        self._connections = SqlConnectionStore(database)
+        self._inbox = SqlInboxStore(database)
+        self._outbox = SqlOutboxStore(database)
+        self._gateway = open_gateway(connection, settings)
+        self._courier = Courier(
+            self._gateway,
+            self._outbox,
+            connection_id=connection.id,
+            epoch=epoch,
+            observer=self,
+            clock=utc_now,
+        )
+        self._sending = SendingActivities(self._outbox, self._courier, utc_now)
+        self._recovered = asyncio.Event()
+        self._starter: TemporalStarter | None = None
+        self._looks: set[asyncio.Task[None]] = set()
+        self._look_slots = asyncio.Semaphore(_LOOKS_IN_FLIGHT)
+
+    async def run(self) -> int:
+        """Until the stop; answers the exit code."""
+        runtime, sdk_port = sdk_runtime()
+        server = serve_metrics(self._metrics, 0, sdk_port)
+        _tell_host({"metricsPort": server.port if server else None, "epoch": self._epoch})
+        tasks = [
+            asyncio.create_task(self._listen_to_host()),
+            asyncio.create_task(self._keep_session()),
+            asyncio.create_task(self._settle_now_and_then()),
+        ]
+        client = await connect_patiently(self._settings.temporal(), runtime, self._stop)
+        if client is not None:
+            self._starter = TemporalStarter(client)
+            await self._serve_queues(client)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, *self._looks, return_exceptions=True)
+        await self._sending.drain()
+        await self._gateway.close()
+        return LOST_OWNERSHIP if self._lost else 0
+
+    # -------------------------------------------------------- the host
+
+    async def _listen_to_host(self) -> None:
+        """Answers pings; the host's end of the pipe closing is the end of this link."""
+        reader = asyncio.StreamReader()
+        loop = asyncio.get_running_loop()
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+        while await reader.readline():
+            _tell_host({"pong": True})
+        self._stop.set()
+
+    # -------------------------------------------------------- going out
+
+    async def _serve_queues(self, client: Client) -> None:
+        """Opens the queues only once every attempt that an earlier link left open is settled."""
+        await _first({self._recovered, self._stop})
+        queues = (names.fast_queue(self._connection.id), names.slow_queue(self._connection.id))
+        await asyncio.gather(
+            *(serve(lambda queue=queue: self._make_worker(client, queue), self._stop) for queue in queues)
+        )
+
+    def _make_worker(self, client: Client, queue: str) -> Worker:
+        return Worker(
+            client,
+            task_queue=queue,
+            activities=[self._sending.send_batch, self._sending.send_messages],
+            max_concurrent_activities=_SLOTS,
+            activity_task_poller_behavior=PollerBehaviorSimpleMaximum(maximum=1),
+            default_heartbeat_throttle_interval=HEARTBEATS,
+            max_heartbeat_throttle_interval=HEARTBEATS,
+            graceful_shutdown_timeout=GRACE,
+        )
+
+    def settled(self, result: Result, seconds: float) -> None:
+        """Observer: an attempt ended."""
+        self._metrics.observe_send(result.status, seconds)
+
+    def lost_ownership(self) -> None:
+        """Observer: another link has a higher epoch. Nothing more may be sent from here."""
+        if not self._lost:
+            log.warning("another link owns the number", extra={"connection": self._connection.id, "epoch": self._epoch})
+        self._lost = True
+        self._stop.set()
+
+    async def _settle_now_and_then(self) -> None:
+        """Asks again what nobody could tell before."""
+        while True:
+            await asyncio.sleep(_SETTLE_EVERY)
+            with contextlib.suppress(ConnectionAway):
+                await self._settle_all()
+
+    async def _settle_all(self) -> None:
+        """Settles what was left in flight. Raises ConnectionAway when the gateway cannot be asked."""
+        for attempt in await self._outbox.list_left_in_flight(self._connection.id, self._epoch):
+            result = await self._courier.settle(attempt)
+            if result is None:
+                raise ConnectionAway("the gateway cannot be asked what became of earlier attempts")
+            await self._courier.record(result)
+
+    # -------------------------------------------------------- coming in
+
+    async def _keep_session(self) -> None:
+        """Keeps a session open and stores what comes in, until the number is lost."""
+        pause = _REOPEN_FIRST
+        while not self._stop.is_set():
+            try:
+                await self._gateway.open(self._epoch)
+                await self._settle_all()
+                self._recovered.set()
+                await self._tell_status(ConnectionStatus.CONNECTED, None)
+                pause = _REOPEN_FIRST
+                await self._pump()
+            except ConnectionAway as away:
+                log.warning("connection away", extra={"connection": self._connection.id, "detail": away.detail})
+                await self._note_away(away.detail)
+            except (SessionReplaced, StaleEpoch):
+                self.lost_ownership()
+                return
+            except Exception:
+                log.exception("session failed", extra={"connection": self._connection.id})
+            await sleep_until(self._stop, pause)
+            pause = min(pause * 2, _REOPEN_LONGEST)
+            self._metrics.count_reconnect()
+
+    async def _note_away(self, reason: str) -> None:
+        try:
+            await self._tell_status(ConnectionStatus.DISCONNECTED, reason)
+        except StaleEpoch:
+            self.lost_ownership()
+
+    async def _tell_status(self, status: ConnectionStatus, reason: str | None) -> None:
+        self._metrics.set_connections({status.value: 1})
+        await self._connections.record_status(self._connection.id, self._epoch, status, reason, utc_now())
+
+    async def _pump(self) -> None:
+        cursor = await self._inbox.fetch_cursor(self._connection.id)
+        while not self._stop.is_set():
+            events = await self._gateway.read_events(cursor, _READ_WAIT)
+            if events:
+                owed = await self._inbox.record_events(self._connection.id, self._epoch, events, utc_now())
+                cursor = events[-1].cursor
+                self._count(events)
+                self._wake(owed)
+
+    def _count(self, events: Sequence[GatewayEvent]) -> None:
+        for event in events:
+            if isinstance(event.body, Inbound):
+                direction = Direction.OUTGOING if event.body.from_me else Direction.INCOMING
+                kind = MessageKind.PHONE if event.body.from_me else MessageKind.INCOMING
+                self._metrics.count_message(direction, kind, MessageStatus.RECEIVED)
+
+    def _wake(self, chat_ids: Sequence[str]) -> None:
+        """Off the pump: what cannot be signalled now is found by the sweeper."""
+        for chat_id in chat_ids:
+            task = asyncio.create_task(self._look(chat_id))
+            self._looks.add(task)
+            task.add_done_callback(self._looks.discard)
+
+    async def _look(self, chat_id: str) -> None:
+        async with self._look_slots:
+            if self._starter is None:
+                return
+            try:
+                await asyncio.wait_for(self._starter.look_at_chat(chat_id, self._connection.business_id), _LOOK_SECONDS)
+            except Exception as error:
+                log.warning("chat not woken", extra={"chat": chat_id, "reason": type(error).__name__})
+
+
+async def _first(events: set[asyncio.Event]) -> None:
+    tasks = [asyncio.create_task(event.wait()) for event in events]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+
+
+if __name__ == "__main__":
+    main()
