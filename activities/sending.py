@@ -58,6 +58,7 @@ class SendingActivities:
         self._clock = clock
         self._running: dict[str, asyncio.Task[BatchStep]] = {}
         self._stops: dict[str, Stop] = {}
+        self._closed = False
 
     @activity.defn(name="send_batch")
     async def send_batch(self, batch: SendBatch) -> BatchStep:
@@ -70,10 +71,15 @@ class SendingActivities:
         key = messages.message_ids[0] if messages.message_ids else ""
         return await self._run_alone(key, lambda stop: self._send_messages(messages.message_ids, stop))
 
-    async def drain(self) -> None:
-        """Stops every batch at its next message and waits until what is on the wire is recorded."""
+    def close(self) -> None:
+        """Ends every batch, also a new one, at its next message."""
+        self._closed = True
         for stop in self._stops.values():
             stop.set()
+
+    async def drain(self) -> None:
+        """Waits until what is on the wire is recorded."""
+        self.close()
         await asyncio.gather(*self._running.values(), return_exceptions=True)
 
     async def _run_alone(self, key: str, run: Callable[[Stop], Awaitable[BatchStep]]) -> BatchStep:
@@ -84,6 +90,8 @@ class SendingActivities:
             self._stops[key].set()
             await _wait_heartbeating(earlier)
         stop = self._stops[key] = Stop()
+        if self._closed:
+            stop.set()
         task = self._running[key] = asyncio.ensure_future(run(stop))
         task.add_done_callback(lambda _: self._forget(key))
         try:

@@ -20,7 +20,7 @@ from boton.metrics_text import merge_expositions
 from boton.settings import Settings
 from boton.telemetry import Metrics, configure_logging, sdk_runtime, serve_metrics
 from workers.links import Links, write_links
-from workers.running import GRACE, HEARTBEATS, connect_patiently, serve, stop_on_signals
+from workers.running import HEARTBEATS, connect_patiently, serve, stop_on_signals
 
 
 def run(settings: Settings) -> None:
@@ -74,7 +74,6 @@ async def _run(settings: Settings) -> None:
                     activity_task_poller_behavior=PollerBehaviorSimpleMaximum(maximum=1),
                     default_heartbeat_throttle_interval=HEARTBEATS,
                     max_heartbeat_throttle_interval=HEARTBEATS,
-                    graceful_shutdown_timeout=GRACE,
                 ),
                 stop,
             )

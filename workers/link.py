@@ -14,6 +14,7 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 from temporalio.client import Client
 from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
@@ -136,6 +137,7 @@ class Link:
             asyncio.create_task(self._listen_to_host()),
             asyncio.create_task(self._keep_session()),
             asyncio.create_task(self._settle_now_and_then()),
+            asyncio.create_task(self._close_batches()),
         ]
         client = await connect_patiently(self._settings.temporal(), runtime, self._stop)
         if client is not None:
@@ -165,9 +167,7 @@ class Link:
         """Opens the queues only once every attempt that an earlier link left open is settled."""
         await _first({self._recovered, self._stop})
         queues = (names.fast_queue(self._connection.id), names.slow_queue(self._connection.id))
-        await asyncio.gather(
-            *(serve(lambda queue=queue: self._make_worker(client, queue), self._stop) for queue in queues)
-        )
+        await asyncio.gather(*(serve(partial(self._make_worker, client, queue), self._stop) for queue in queues))
 
     def _make_worker(self, client: Client, queue: str) -> Worker:
         return Worker(
@@ -191,6 +191,11 @@ class Link:
             log.warning("another link owns the number", extra={"connection": self._connection.id, "epoch": self._epoch})
         self._lost = True
         self._stop.set()
+
+    async def _close_batches(self) -> None:
+        """At the stop every batch ends at its next message, so that the queues close soon."""
+        await self._stop.wait()
+        self._sending.close()
 
     async def _settle_now_and_then(self) -> None:
         """Asks again what nobody could tell before."""
@@ -272,7 +277,7 @@ class Link:
                 return
             try:
                 await asyncio.wait_for(self._starter.look_at_chat(chat_id, self._connection.business_id), _LOOK_SECONDS)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - the sweeper wakes it later
                 log.warning("chat not woken", extra={"chat": chat_id, "reason": type(error).__name__})
 
 
