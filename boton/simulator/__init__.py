@@ -1,0 +1,1 @@
+"""Stands in for the WhatsApp network and all customers' phones: its own process, its own file (contract, section 5)."""

@@ -1,0 +1,124 @@
+"""Every implementation of the WhatsApp port with the network behind it, as the contract's tests need them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from itertools import count
+from pathlib import Path
+from typing import Any, Protocol
+
+import httpx
+
+from boton.ports import WhatsAppGateway
+from boton.whatsapp.simulator import SimulatorGateway
+from tests.simulator.process import SimulatorProcess
+
+
+class World(Protocol):
+    """A business phone, the gateways of its (successive) owners, and the network's other side."""
+
+    def new_gateway(self) -> WhatsAppGateway:
+        """Another process's gateway for the same number."""
+
+    def new_customer(self, **behaviour: Any) -> str:
+        """The JID of a fresh customer: `online`, `registered`, `readAfterMs`."""
+
+    def change_customer(self, jid: str, **behaviour: Any) -> None: ...
+
+    def customer_writes(self, jid: str, text: str) -> str:
+        """The WhatsApp id of what the customer wrote."""
+
+    def owner_types(self, jid: str, text: str) -> str:
+        """The WhatsApp id of what was typed on the business's own phone."""
+
+    def received(self, jid: str) -> list[str]:
+        """The texts that reached the customer's phone, repeats included."""
+
+    def set_faults(self, **faults: Any) -> None:
+        """As PUT /faults of the simulator names them; none: all well."""
+
+    def under_way(self) -> int:
+        """How many messages have left a gateway and not reached a phone."""
+
+    async def close(self) -> None: ...
+
+
+class Network(Protocol):
+    """What one implementation needs running; expensive, so the tests share it."""
+
+    def new_world(self) -> World: ...
+
+    def stop(self) -> None: ...
+
+
+class SimulatorNetwork:
+    """One simulator process for many worlds."""
+
+    def __init__(self, folder: Path) -> None:
+        self.process = SimulatorProcess(folder)
+        self.numbers = count(5491100000001)
+
+    def new_world(self) -> World:
+        return SimulatorWorld(self.process.url, self.numbers)
+
+    def stop(self) -> None:
+        self.process.stop()
+
+
+class SimulatorWorld:
+    """A business phone of its own on the simulated network."""
+
+    def __init__(self, url: str, numbers: count[int]) -> None:
+        self._url, self._numbers = url, numbers
+        self._http = httpx.Client(base_url=url, trust_env=False)
+        self._business = str(next(numbers))
+        self._gateways = AsyncExitStack()
+
+    def new_gateway(self) -> WhatsAppGateway:
+        gateway = SimulatorGateway(self._url, self._business)
+        self._gateways.push_async_callback(gateway.close)
+        return gateway
+
+    def new_customer(self, **behaviour: Any) -> str:
+        jid = f"{next(self._numbers)}@s.whatsapp.net"
+        self.change_customer(jid, **behaviour)
+        return jid
+
+    def change_customer(self, jid: str, **behaviour: Any) -> None:
+        self._http.put(f"/phones/{_number(jid)}", json=behaviour).raise_for_status()
+
+    def customer_writes(self, jid: str, text: str) -> str:
+        return self._post(f"/phones/{_number(jid)}/messages", self._business, text)
+
+    def owner_types(self, jid: str, text: str) -> str:
+        return self._post(f"/businesses/{self._business}/messages", _number(jid), text)
+
+    def received(self, jid: str) -> list[str]:
+        ledger = self._http.get("/ledger").raise_for_status().json()["deliveries"]
+        return [each["text"] for each in ledger if each["to"] == _number(jid)]
+
+    def set_faults(self, **faults: Any) -> None:
+        self._http.put("/faults", json=faults).raise_for_status()
+
+    def under_way(self) -> int:
+        lines = self._http.get("/metrics").raise_for_status().text.splitlines()
+        (value,) = (line.split()[1] for line in lines if line.startswith("boton_simulator_under_way "))
+        return int(float(value))
+
+    async def close(self) -> None:
+        self.set_faults()
+        await self._gateways.aclose()
+        self._http.close()
+
+    def _post(self, path: str, to: str, text: str) -> str:
+        answer = self._http.post(path, json={"to": to, "text": text}).raise_for_status()
+        return str(answer.json()["id"])
+
+
+def _number(jid: str) -> str:
+    return jid.partition("@")[0]
+
+
+NETWORKS: dict[str, Callable[[Path], Network]] = {"simulator": SimulatorNetwork}
+"""neonize joins when it can be driven against a network of its own."""
