@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from sqlalchemy import Dialect, insert
+
 from boton.domain.conversations import ConversationStatus
 from boton.domain.messages import Direction, MessageKind, MessageStatus, MessageType, Sender
 from boton.domain.sends import (
@@ -19,8 +21,10 @@ from boton.domain.sends import (
     SendStatus,
 )
 from boton.ids import Prefix, new_id
+from boton.store.bulk import Bulk, to_bulk
+from boton.store.inserts import table_of
 from boton.store.rows import from_rejected, to_send
-from boton.store.tables import SendRow
+from boton.store.tables import ConversationRow, MessageRow, SendRow
 
 _KINDS = {
     SendCategory.TRANSACTIONAL: MessageKind.TRANSACTIONAL,
@@ -39,15 +43,15 @@ class KnownChat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """Column values of all rows of a send, and the answer that is given once they are on disk."""
+    """All rows of a send, and the answer that is given once they are on disk."""
 
-    send: dict[str, Any]
-    conversations: Sequence[dict[str, Any]]
-    messages: Sequence[dict[str, Any]]
+    send: Mapping[str, Any]
+    conversations: Bulk | None
+    messages: Bulk
     answer: AcceptedSend
 
 
-def prepare(new: NewSend, connection_id: str, chats: Mapping[str, KnownChat]) -> Prepared:
+def prepare(dialect: Dialect, new: NewSend, connection_id: str, chats: Mapping[str, KnownChat]) -> Prepared:
     """The rows of a send. `chats` by the recipients' JIDs; of recipients who are one chat the first one counts."""
     first: dict[str, tuple[KnownChat, NewRecipient]] = {}
     for recipient in new.recipients:
@@ -61,7 +65,12 @@ def prepare(new: NewSend, connection_id: str, chats: Mapping[str, KnownChat]) ->
         message["conversation_id"] = conversation["id"]
     recipients = [_to_recipient(row) for row in messages]
     answer = first_answer(to_send(SendRow(**send)), recipients, fast=send["fast"])
-    return Prepared(send=send, conversations=conversations, messages=messages, answer=answer)
+    return Prepared(
+        send=send,
+        conversations=to_bulk(dialect, insert(table_of(ConversationRow)), conversations) if conversations else None,
+        messages=to_bulk(dialect, insert(table_of(MessageRow)), messages),
+        answer=answer,
+    )
 
 
 def first_answer(send: Send, recipients: Iterable[Recipient], *, fast: bool) -> AcceptedSend:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import delete, insert, select, update
 from sqlmodel import Session, col
@@ -12,7 +11,8 @@ from sqlmodel import Session, col
 from boton.domain.jid import parse_jid, spellings
 from boton.errors import InvalidRecipient
 from boton.ids import Prefix, new_id
-from boton.store.inserts import insert_or_ignore
+from boton.store.bulk import insert_bulk, to_bulk
+from boton.store.inserts import insert_or_ignore, table_of
 from boton.store.tables import AliasRow, ChatRow
 from boton.store.tally import change_tally
 
@@ -85,7 +85,7 @@ def _create(
 ) -> dict[str, str]:
     """Inserts chats and aliases; the chats to which these aliases lead in the end, after a lost race too."""
     if created:
-        session.execute(insert(ChatRow), [_chat_values(id, business_id, jid, now) for id, jid in created.items()])
+        _insert_chats(session, business_id, created, now)
     _insert_aliases(session, business_id, missing)
     stored = _find(session, business_id, list(missing))
     winners = {missing[name]: stored[name] for name in missing if stored[name] != missing[name]}
@@ -96,15 +96,18 @@ def _create(
     return {name: lost.get(chat_id, chat_id) for name, chat_id in stored.items()}
 
 
-def _chat_values(chat_id: str, business_id: str, jid: str, now: datetime) -> dict[str, Any]:
-    return {"id": chat_id, "business_id": business_id, "jid": jid, "active_at": now, "created_at": now}
+def _insert_chats(session: Session, business_id: str, jids: dict[str, str], now: datetime) -> None:
+    always = {"business_id": business_id, "active_at": now, "created_at": now}
+    rows = [{"id": chat_id, "jid": jid, **always} for chat_id, jid in jids.items()]
+    insert_bulk(session, to_bulk(session.get_bind().dialect, insert(table_of(ChatRow)), rows))
 
 
 def _insert_aliases(session: Session, business_id: str, chat_ids: dict[str, str]) -> None:
     """In the order of the JIDs, so that two concurrent creators wait for each other instead of dead-locking."""
     rows = [{"business_id": business_id, "jid": jid, "chat_id": id} for jid, id in sorted(chat_ids.items())]
     if rows:
-        session.execute(insert_or_ignore(session, AliasRow), rows)
+        dialect = session.get_bind().dialect
+        insert_bulk(session, to_bulk(dialect, insert_or_ignore(dialect, AliasRow), rows))
 
 
 def _give_way(session: Session, chat_id: str, winner: str) -> None:

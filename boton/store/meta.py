@@ -27,7 +27,7 @@ def _get(session: Session, key: str) -> str | None:
 
 
 def _put_if_absent(session: Session, key: str, value: str) -> str:
-    session.execute(insert_or_ignore(session, MetaRow), {"key": key, "value": value})
+    session.execute(insert_or_ignore(session.get_bind().dialect, MetaRow), {"key": key, "value": value})
     stored = _get(session, key)
     assert stored is not None
     return stored

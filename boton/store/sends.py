@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -15,10 +14,11 @@ from boton.errors import Conflict, Invalid, NotFound
 from boton.ports import IdempotencyKey, Page
 from boton.store.accepting import KnownChat, Prepared, first_answer, prepare
 from boton.store.aliases import ensure_chats
+from boton.store.bulk import insert_bulk
 from boton.store.engine import Database
 from boton.store.inserts import insert_or_ignore
 from boton.store.rows import to_recipient, to_send
-from boton.store.tables import ChatRow, ConnectionRow, ConversationRow, IdempotencyRow, MessageRow, SendRow
+from boton.store.tables import ChatRow, ConnectionRow, IdempotencyRow, MessageRow, SendRow
 
 _CHATS_AT_ONCE = 500
 
@@ -36,7 +36,7 @@ class SqlSendStore:
         for start in range(0, len(new.recipients), _CHATS_AT_ONCE):
             some = replace(new, recipients=new.recipients[start : start + _CHATS_AT_ONCE])
             chats |= await self._ensure_chats(some)
-        prepared = await asyncio.to_thread(prepare, new, connection_id, chats)
+        prepared = await self._db.read(lambda session: prepare(session.get_bind().dialect, new, connection_id, chats))
         return await self._db.write(lambda session: _accept(session, prepared, idempotency))
 
     async def _ensure_chats(self, new: NewSend) -> dict[str, KnownChat]:
@@ -83,9 +83,9 @@ def _accept(session: Session, prepared: Prepared, idempotency: IdempotencyKey | 
     if idempotency is not None and not _claim_key(session, prepared, idempotency):
         return _find_first(session, prepared.send["business_id"], idempotency) or prepared.answer
     session.execute(insert(SendRow), prepared.send)
-    if prepared.conversations:
-        session.execute(insert(ConversationRow), prepared.conversations)
-    session.execute(insert(MessageRow), prepared.messages)
+    if prepared.conversations is not None:
+        insert_bulk(session, prepared.conversations)
+    insert_bulk(session, prepared.messages)
     return prepared.answer
 
 
@@ -100,7 +100,7 @@ def _claim_key(session: Session, prepared: Prepared, idempotency: IdempotencyKey
         "answer": {"sendId": prepared.send["id"]},
         "created_at": prepared.send["created_at"],
     }
-    claimed = insert_or_ignore(session, IdempotencyRow).returning(col(IdempotencyRow.key))
+    claimed = insert_or_ignore(session.get_bind().dialect, IdempotencyRow).returning(col(IdempotencyRow.key))
     return session.execute(claimed, values).first() is not None
 
 

@@ -1,0 +1,47 @@
+"""Many rows of one table, converted for the driver before the transaction that inserts them begins.
+
+SQLite has one writer at a time: 10,000 messages kept the others waiting for 0.4 s, most of it for conversions in
+Python; inserted like this it is 0.1 s (measured).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnDefault, Dialect, Insert
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlmodel import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Bulk:
+    """An insert and its rows, as the driver takes them."""
+
+    statement: str
+    rows: Sequence[Any]
+
+
+def to_bulk(dialect: Dialect, statement: Insert, rows: Sequence[Mapping[str, Any]]) -> Bulk:
+    """Every row must have the same keys, and there must be one; what is left out gets its column's default."""
+    columns = statement.table.columns
+    defaults = {column.name: column.default.arg for column in columns if isinstance(column.default, ColumnDefault)}
+    compiled = statement.compile(dialect=dialect, column_keys=[*defaults, *rows[0]])
+    assert isinstance(compiled, SQLCompiler)
+    names = list(compiled.positiontup or compiled.params)
+    converters = [columns[name].type.dialect_impl(dialect).bind_processor(dialect) or _as_it_is for name in names]
+    steps = list(zip(names, converters, strict=True))
+    complete = ({**defaults, **row} for row in rows)
+    converted = [tuple(convert(row[name]) for name, convert in steps) for row in complete]
+    if compiled.positional:
+        return Bulk(str(compiled), converted)
+    return Bulk(str(compiled), [dict(zip(names, row, strict=True)) for row in converted])
+
+
+def insert_bulk(session: Session, bulk: Bulk) -> None:
+    session.connection().exec_driver_sql(bulk.statement, bulk.rows)
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
