@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, FastAPI
@@ -34,7 +33,7 @@ def create_app(services: Services) -> FastAPI:
 
     app = FastAPI(
         title="BOTON",
-        version=version("boton"),
+        version="1",
         description=docs.DESCRIPTION,
         docs_url=None,
         redoc_url=None,
