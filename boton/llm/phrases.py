@@ -40,7 +40,7 @@ SPANISH = Phrases(
     seen="Recibí tu {kind}, que no puedo interpretar: ¿me lo escribes?",
     unread="Aquí estoy para responderte.",
     by_purpose={
-        BotPurpose.ATTEND: "Cuéntame qué necesitas y lo dejo anotado para el equipo.",
+        BotPurpose.ATTEND: "Cuéntame qué necesitas: el equipo lo puede leer en este chat.",
         BotPurpose.SCHEDULE: "Para coordinar un turno, dime qué día y a qué hora te queda bien.",
         BotPurpose.SUPPORT: "Para ayudarte con el problema, dime qué pasa, desde cuándo y qué probaste ya.",
         BotPurpose.SELL: "Dime qué producto o servicio te interesa y para cuándo lo quieres comprar.",
@@ -61,7 +61,7 @@ ENGLISH = Phrases(
     seen="I got your {kind}, which I cannot make out: could you write it to me?",
     unread="I am here to answer you.",
     by_purpose={
-        BotPurpose.ATTEND: "Tell me what you need and I will note it down for the team.",
+        BotPurpose.ATTEND: "Tell me what you need: the team can read it in this chat.",
         BotPurpose.SCHEDULE: "To arrange an appointment, tell me which day and what time suit you.",
         BotPurpose.SUPPORT: "To help with the problem, tell me what happens, since when, and what you have tried.",
         BotPurpose.SELL: "Tell me which product or service interests you and when you would like to buy it.",
