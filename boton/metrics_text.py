@@ -7,7 +7,7 @@ import re
 import secrets
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -19,11 +19,28 @@ _SAMPLE = re.compile(
 )
 
 
+_HAS_PROCESS = re.compile(r'(?:^|,)process="')
+
+
 def merge_expositions(by_process: Mapping[str, str]) -> str:
-    """One exposition out of several: each sample gets a `process` label, HELP and TYPE stand once per family."""
+    """One exposition out of several: each sample gets a `process` label unless it bears one, and HELP and TYPE stand
+    once per family.
+    """
     families: dict[str, _Family] = {}
     for process, text in by_process.items():
         _read_into(families, process, text)
+    return _to_text(families)
+
+
+def join_expositions(texts: Iterable[str]) -> str:
+    """Like `merge_expositions`, for texts whose samples are told apart already: nothing is added to them."""
+    families: dict[str, _Family] = {}
+    for text in texts:
+        _read_into(families, None, text)
+    return _to_text(families)
+
+
+def _to_text(families: Mapping[str, _Family]) -> str:
     lines = [
         line for family in families.values() if family.samples for line in (*family.head.values(), *family.samples)
     ]
@@ -38,9 +55,9 @@ class _Family:
         self.samples: list[str] = []
 
 
-def _read_into(families: dict[str, _Family], process: str, text: str) -> None:
+def _read_into(families: dict[str, _Family], process: str | None, text: str) -> None:
     current = ""
-    label = process.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+    label = None if process is None else process.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
     for line in text.splitlines():
         if line.startswith(("# HELP ", "# TYPE ")):
             keyword, current = line[2:6], line.split(" ", 3)[2]
@@ -53,7 +70,9 @@ def _read_into(families: dict[str, _Family], process: str, text: str) -> None:
             families.setdefault(current, _Family()).samples.append(_labelled(sample, label))
 
 
-def _labelled(sample: re.Match[str], label: str) -> str:
+def _labelled(sample: re.Match[str], label: str | None) -> str:
+    if label is None or (sample["labels"] and _HAS_PROCESS.search(sample["rest"])):
+        return sample[0]
     if not sample["labels"]:
         return f'{sample["name"]}{{process="{label}"}}{sample["rest"]}'
     comma = "" if sample["rest"].lstrip().startswith("}") else ","

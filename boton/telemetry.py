@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from boton.domain.jid import mask
 from boton.errors import BotonError
-from boton.metrics_text import MetricsServer, fetch_exposition, serve_text
+from boton.metrics_text import MetricsServer, fetch_exposition, join_expositions, serve_text
 
 if TYPE_CHECKING:
     from temporalio.runtime import Runtime
@@ -186,7 +186,7 @@ def serve_metrics(
     if sdk_port is not None:
         sources.append(lambda: fetch_exposition(sdk_port) or "")
     try:
-        return serve_text(lambda: "".join(source() for source in sources), port)
+        return serve_text(lambda: join_expositions(source() for source in sources), port)
     except OSError:
         log.warning("metrics are not served: the port is in use, set BOTON_METRICS_PORT", extra={"port": port})
         return None

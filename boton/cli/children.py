@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import IO
 
-_PR_SET_PDEATHSIG = 1
+from boton.processes import tie_to
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,21 +34,8 @@ def spawn(command: tuple[str, ...], environment: Mapping[str, str], streams: Str
         stderr=streams.stderr,
         pass_fds=streams.inherited,
         process_group=0,
-        preexec_fn=_tie_to(os.getpid()),
+        preexec_fn=tie_to(os.getpid()),
     )
-
-
-def _tie_to(parent: int) -> Callable[[], None]:
-    """Runs in the child between fork and exec: everything it needs is looked up before."""
-    prctl = ctypes.CDLL(None, use_errno=True).prctl if sys.platform == "linux" else None
-
-    def tie() -> None:
-        if prctl is not None:
-            prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:  # it died before prctl was in force
-            os._exit(1)
-
-    return tie
 
 
 def python_command(module: str, *arguments: str) -> tuple[str, ...]:

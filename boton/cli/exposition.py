@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
@@ -23,6 +24,17 @@ def collect(targets: Mapping[str, int]) -> str:
         return merge_expositions({})
     with ThreadPoolExecutor(len(targets)) as pool:
         texts = dict(zip(targets, pool.map(fetch_exposition, targets.values()), strict=True))
+    texts = {process: text and without_merged(text) for process, text in texts.items()}
     head = "# HELP boton_process_up Whether the process told its metrics.\n# TYPE boton_process_up gauge\n"
     up = {process: f"{head}boton_process_up {int(text is not None)}\n" for process, text in texts.items()}
     return merge_expositions({process: up[process] + (text or "") for process, text in texts.items()})
+
+
+_MERGED = re.compile(r'^\w+\{process=".*\n', re.MULTILINE)
+
+
+def without_merged(text: str) -> str:
+    """Without what a process tells of others: a connection host tells of its links for deployments that have no
+    supervisor; here they are asked themselves.
+    """
+    return _MERGED.sub("", text)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
 _LIMIT = 10 * 2**20
 _TAIL = 16 * 2**10
 _LONGEST = 240
+_OUR_HEAD = re.compile(r"^\d{4}-\d\d-\d\dT\S+Z [A-Z]+ \w+ ")
 
 
 class LogFile:
@@ -71,11 +73,11 @@ def _level(line: str) -> str:
 
 
 def _readable(line: str) -> str:
-    """Temporal writes JSON: of that, what it says and why."""
+    """Of Temporal's JSON what it says and why; of our own lines the event, without time, level and process."""
     if line.startswith("{"):
         try:
             fields = json.loads(line)
             line = ": ".join(str(fields[key]) for key in ("msg", "error", "Error") if fields.get(key))
         except ValueError:
             pass
-    return " ".join(line.split())[:_LONGEST]
+    return " ".join(_OUR_HEAD.sub("", line).split())[:_LONGEST]
