@@ -20,6 +20,8 @@ from api.schemas.config import ConfigIn
 from api.schemas.problems import Problem
 from api.schemas.sends import SendRequest
 
+V1 = "/api/v1"
+
 DESCRIPTION = """Send WhatsApp messages, read conversations and configure the bot.
 
 Every business has tokens of its own (page `/`, heading *API Access*): `Authorization: Bearer <token>`.

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 
 from api import docs, problems
 from api.dashboard import pages
@@ -53,12 +53,9 @@ def create_app(services: Services) -> FastAPI:
 
 
 def _add_routes(app: FastAPI) -> None:
-    v1 = APIRouter(prefix="/api/v1")
-    for room in (status, chats, sends, config, events):
-        v1.include_router(room.router)
-    app.include_router(v1)
-    app.include_router(operations.router)
-    app.include_router(pages.router)
+    """Prefixes stand on the routers themselves: a prefix given here would be missing in the metrics' routes."""
+    for room in (status, chats, sends, config, events, operations, pages):
+        app.include_router(room.router)
 
 
 def run(settings: Settings) -> None:

@@ -8,11 +8,11 @@ from fastapi import APIRouter, Depends, Query
 
 from api.bodies import json_body
 from api.deps import Caller, Deps, KnownJid, NewJid, Paging
-from api.docs import BODY_ERRORS, ERRORS, body_of
+from api.docs import BODY_ERRORS, ERRORS, V1, body_of
 from api.schemas.chats import MAX_MESSAGES, ChatDetail, ChatList, ChatPatch, MessageList, MessageOut
 from boton.errors import Invalid
 
-router = APIRouter(tags=["Chats"], responses=ERRORS)
+router = APIRouter(prefix=V1, tags=["Chats"], responses=ERRORS)
 
 MessageId = Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="a message id")]
 

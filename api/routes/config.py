@@ -8,10 +8,10 @@ from fastapi import APIRouter, Depends
 
 from api.bodies import json_body
 from api.deps import Caller, Deps
-from api.docs import BODY_ERRORS, ERRORS, body_of
+from api.docs import BODY_ERRORS, ERRORS, V1, body_of
 from api.schemas.config import ConfigIn, ConfigOut
 
-router = APIRouter(tags=["Config"], responses=ERRORS)
+router = APIRouter(prefix=V1, tags=["Config"], responses=ERRORS)
 
 
 @router.get("/config", summary="The whole configuration")

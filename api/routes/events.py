@@ -8,11 +8,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 
 from api.deps import Caller, Deps
-from api.docs import ERRORS, GONE
+from api.docs import ERRORS, GONE, V1
 from api.schemas.events import MAX_EVENTS, MAX_WAIT, EventList
 from api.services import Services
 
-router = APIRouter(tags=["Events"], responses=ERRORS)
+router = APIRouter(prefix=V1, tags=["Events"], responses=ERRORS)
 
 _PAUSE = 0.25
 """Seconds between two looks of a long poll: one read by index."""

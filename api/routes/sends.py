@@ -8,12 +8,12 @@ from fastapi import APIRouter, Depends, Response
 
 from api.bodies import json_body
 from api.deps import Caller, Deps, Paging, SendId, Starting
-from api.docs import BODY_ERRORS, CONFLICT, ERRORS, body_of
+from api.docs import BODY_ERRORS, CONFLICT, ERRORS, V1, body_of
 from api.offload import LARGE_SEND, run
 from api.schemas.sends import RecipientList, SendAccepted, SendDetail, SendList, SendRequest
 from api.sending import to_new_send
 
-router = APIRouter(tags=["Sends"], responses=ERRORS)
+router = APIRouter(prefix=V1, tags=["Sends"], responses=ERRORS)
 
 
 @router.post(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from api.deps import Caller, Deps
-from api.docs import ERRORS
+from api.docs import ERRORS, V1
 from api.schemas.status import ConnectionOut, StatusOut
 
-router = APIRouter(tags=["Status"], responses=ERRORS)
+router = APIRouter(prefix=V1, tags=["Status"], responses=ERRORS)
 
 
 @router.get("/status", summary="State of the connection and settings of the bot")

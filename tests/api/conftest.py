@@ -192,9 +192,7 @@ async def open_business(store: Database, clock: Clock, http: httpx.AsyncClient, 
     connection = await SqlConnectionStore(store).create_connection(business.id, Gateway.SIMULATOR, phone, clock())
     token = (await businesses.create_token(business.id, "test", clock())).secret
     http.headers["Authorization"] = f"Bearer {token}"
-    tenant = Tenant(
-        business=business, connection=connection, token=token, http=http, database=store, clock=clock
-    )
+    tenant = Tenant(business=business, connection=connection, token=token, http=http, database=store, clock=clock)
     await tenant.connect()
     return tenant
 

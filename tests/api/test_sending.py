@@ -69,7 +69,9 @@ async def test_mexican_spellings_are_one_customer(tenant: Tenant) -> None:
     assert [one["to"] for one in document["recipients"]] == ["5215512345678"]
 
 
-@pytest.mark.parametrize("to", [True, False, 1.5, None, [], [True], [1.5], [None], [[JUAN]], {}, {"to": True}, {"to": []}])
+@pytest.mark.parametrize(
+    "to", [True, False, 1.5, None, [], [True], [1.5], [None], [[JUAN]], {}, {"to": True}, {"to": []}]
+)
 async def test_what_is_no_recipient_at_all(tenant: Tenant, to: Any) -> None:
     problem = check_problem(await tenant.post("/send", {"to": to, "message": "Hola"}), 422)
     assert problem["errors"][0]["path"].split(".")[0] == "to"
