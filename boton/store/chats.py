@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlmodel import Session, col
 
 from boton.domain.chats import Chat, ChatChange
@@ -24,6 +24,8 @@ from boton.store.tables import ChatRow, TallyRow
 from boton.store.tally import change_tally
 
 __all__ = ["SqlChatStore", "add_aliases", "ensure_chats", "find_chat_id", "set_flags"]
+
+_NEWEST = (col(ChatRow.active_at).desc(), col(ChatRow.id).desc())
 
 
 class SqlChatStore:
@@ -72,19 +74,16 @@ def _is_active(chat: ChatRow) -> bool:
 
 
 def _list(session: Session, business_id: str, page: Page) -> tuple[list[Chat], int]:
-    """The page's ids come from the index alone, so that a deep page costs no visits to the rows before it."""
-    newest = (col(ChatRow.active_at).desc(), col(ChatRow.id).desc())
-    ids = (
-        select(col(ChatRow.id))
-        .where(col(ChatRow.business_id) == business_id)
-        .order_by(*newest)
-        .limit(page.page_size)
-        .offset(page.page * page.page_size)
-        .subquery()
-    )
-    rows = session.scalars(select(ChatRow).join(ids, ids.c.id == col(ChatRow.id)).order_by(*newest))
+    ids = newest_ids(business_id, page).subquery()
+    rows = session.scalars(select(ChatRow).join(ids, ids.c.id == col(ChatRow.id)).order_by(*_NEWEST))
     tally = session.get(TallyRow, business_id)
     return [to_chat(row) for row in rows], tally.chats if tally else 0
+
+
+def newest_ids(business_id: str, page: Page) -> Select[str]:
+    """The page's ids, read from the index alone: a deep page costs no visits to the rows before it."""
+    ours = select(col(ChatRow.id)).where(col(ChatRow.business_id) == business_id)
+    return ours.order_by(*_NEWEST).limit(page.page_size).offset(page.page * page.page_size)
 
 
 def _find(session: Session, business_id: str, jid: str) -> ChatRow:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar, cast
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlmodel import Session
 
@@ -216,6 +216,7 @@ class _PostgresRunner:
             pool_pre_ping=True,
             connect_args={"connect_timeout": 10},
         )
+        event.listen(self._engine, "handle_error", _hide_values)
         self._threads = ThreadPoolExecutor(_POSTGRES_THREADS, thread_name_prefix="store")
 
     def submit_write(self, work: Work[Any]) -> Future[Any]:
@@ -238,3 +239,13 @@ class _PostgresRunner:
                     raise
                 time.sleep(0.01 * 2**attempt)
         raise AssertionError("unreachable")
+
+
+def _hide_values(context: ExceptionContext) -> None:
+    """PostgreSQL's details quote the values of the failing row, which may be a message's text."""
+    diagnosis = getattr(context.original_exception, "diag", None)
+    if diagnosis is None or diagnosis.message_primary is None:
+        return
+    context.original_exception.args = (diagnosis.message_primary,)
+    if context.sqlalchemy_exception is not None:
+        context.sqlalchemy_exception.args = (diagnosis.message_primary,)
