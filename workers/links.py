@@ -36,8 +36,9 @@ _LEFT_SECONDS = 60.0
 class LinkProcess:
     """One start of `python -m workers.link`."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, ready: Callable[[], None]) -> None:
         self._process = process
+        self._ready = ready
         self._heard_at = self._started_at = time.monotonic()
         self._answered = False
         self.metrics_port: int | None = None
@@ -45,7 +46,8 @@ class LinkProcess:
         self._listening = asyncio.create_task(self._listen())
 
     @classmethod
-    async def start(cls, connection_id: str) -> LinkProcess:
+    async def start(cls, connection_id: str, ready: Callable[[], None]) -> LinkProcess:
+        """`ready` is called when the process has told its metrics port."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -55,7 +57,7 @@ class LinkProcess:
             stdout=asyncio.subprocess.PIPE,
             preexec_fn=tie_to(os.getpid()),
         )
-        return cls(process)
+        return cls(process, ready)
 
     @property
     def pid(self) -> int:
@@ -106,6 +108,7 @@ class LinkProcess:
             self._answered = True
         if "metricsPort" in told:
             self.metrics_port = told["metricsPort"]
+            self._ready()
         if "ended" in told:
             self.ended = HoldEnded(status=told["ended"]["status"], reason=told["ended"]["reason"])
 
@@ -121,7 +124,7 @@ class _Held:
 
 
 class Links:
-    """The LinkKeeper port. `changed` is told whenever a link process starts or ends."""
+    """The LinkKeeper port. `changed` is told whenever a link process starts, is ready or ends."""
 
     def __init__(self, changed: Callable[[dict[str, LinkProcess]], None]) -> None:
         self._held: dict[str, _Held] = {}
@@ -144,7 +147,7 @@ class Links:
                 held.leaving.cancel()
                 held.leaving = None
             return
-        self._held[connection_id] = _Held(await LinkProcess.start(connection_id))
+        self._held[connection_id] = _Held(await LinkProcess.start(connection_id, self._tell))
         self._tell()
 
     async def check(self, connection_id: str) -> HoldEnded | None:
@@ -193,7 +196,7 @@ class Links:
             log.warning("link ended", extra=extra)
             self._tell()
         elif now >= held.start_at:
-            held.link, held.start_at = await LinkProcess.start(connection_id), None
+            held.link, held.start_at = await LinkProcess.start(connection_id, self._tell), None
             self._tell()
         return None
 
