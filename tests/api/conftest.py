@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -63,10 +63,10 @@ class FakeStarter:
         if self.trouble is not None:
             raise self.trouble
 
-    async def look_at_chat(self, chat_id: str, business_id: str) -> None:
+    async def look_at_chat(self, chat_id: str, business_id: str) -> None:  # noqa: ARG002
         raise AssertionError("the API wakes no chat")
 
-    async def start_connection(self, connection_id: str, business_id: str) -> None:
+    async def start_connection(self, connection_id: str, business_id: str) -> None:  # noqa: ARG002
         raise AssertionError("the API starts no connection")
 
 
@@ -195,6 +195,13 @@ async def open_business(store: Database, clock: Clock, http: httpx.AsyncClient, 
     tenant = Tenant(business=business, connection=connection, token=token, http=http, database=store, clock=clock)
     await tenant.connect()
     return tenant
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Waits for it, 10 s at most."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - any condition, not only an event
+            await asyncio.sleep(0.001)
 
 
 def replaced(services: Services, **changes: Any) -> FastAPI:

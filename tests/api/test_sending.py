@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from api.starting import Launcher
-from tests.api.conftest import JUAN, JUAN_JID, FakeStarter, Tenant, check_problem
+from tests.api.conftest import JUAN, JUAN_JID, FakeStarter, Tenant, check_problem, until
 
 
 async def send(tenant: Tenant, to: Any, message: str = "Hola", **more: Any) -> dict[str, Any]:
@@ -228,15 +228,9 @@ async def test_impossible_times(tenant: Tenant, times: dict[str, Any]) -> None:
 # ---------------------------------------------------------------- starting the workflow
 
 
-async def until_started(starter: FakeStarter) -> None:
-    async with asyncio.timeout(5):
-        while not starter.sends:
-            await asyncio.sleep(0.001)
-
-
 async def test_the_workflow_is_started(tenant: Tenant, starter: FakeStarter) -> None:
     document = await send(tenant, JUAN)
-    await until_started(starter)
+    await until(lambda: starter.sends)
     assert starter.sends == [(document["id"], tenant.business.id, tenant.connection.id, False)]
 
 
@@ -248,9 +242,7 @@ async def test_temporal_away_changes_nothing_for_the_client(
     began = time.perf_counter()
     document = await send(tenant, JUAN, "a very secret text")
     assert time.perf_counter() - began < 0.9
-    async with asyncio.timeout(5):
-        while not caplog.records:
-            await asyncio.sleep(0.01)
+    await until(lambda: caplog.records)
     assert document["status"] == "queued"
     assert "secret" not in caplog.text
     assert JUAN not in caplog.text
