@@ -49,9 +49,16 @@ def answer_boton_error(_request: Request, error: Exception) -> Response:
     return problem(status, error.detail, **more)
 
 
-def answer_http_exception(_request: Request, error: Exception) -> Response:
+def answer_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return problem(error.status_code, error.detail, error.headers)
+    match error.status_code:
+        case 404:
+            detail = "There is nothing at this path."
+        case 405:
+            detail = f"This path does not take {request.method}."
+        case _:
+            detail = error.detail
+    return problem(error.status_code, detail, error.headers)
 
 
 def answer_failure(_request: Request, _error: Exception) -> Response:

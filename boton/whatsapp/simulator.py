@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import httpx
 
@@ -27,6 +27,9 @@ _NOT_WRITTEN = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, htt
 """Nothing of the request left this process. After anything else it may have been heard."""
 
 
+T = TypeVar("T")
+
+
 class SimulatorGateway:
     """Implements `WhatsAppGateway`. One session, opened by `open`; after `close` everything is ConnectionAway."""
 
@@ -44,57 +47,63 @@ class SimulatorGateway:
         )
 
     async def open(self, epoch: int) -> None:
-        await self._ask("PUT", "/session", {"epoch": epoch})
+        await self._ask("PUT", "/session", _nothing, {"epoch": epoch})
         self._epoch = epoch
 
     async def read_events(self, after: int, wait: float) -> Sequence[GatewayEvent]:
         query = f"/events?epoch={self._epoch}&after={after}&wait={wait:.3f}"
         timeout = httpx.Timeout(wait + _GRACE, connect=5.0)
-        return parse_events(await self._ask("GET", query, timeout=timeout))
+        return await self._ask("GET", query, parse_events, timeout=timeout)
 
     async def send_text(self, attempt: Attempt) -> Sent:
-        body = {
-            "epoch": attempt.epoch,
-            "attempt": attempt.id,
-            "to": to_number(attempt.jid),
-            "text": attempt.text,
-        }
-        return parse_sent(await self._request("POST", "/send", body, _SEND_TIMEOUT))
+        to = to_number(attempt.jid)
+        body = {"epoch": attempt.epoch, "attempt": attempt.id, "to": to, "text": attempt.text}
+        return await self._request("POST", "/send", parse_sent, body, _SEND_TIMEOUT)
 
     async def find_outcome(self, attempt: Attempt) -> Outcome:
-        return parse_outcome(await self._ask("POST", "/outcome", {"epoch": self._epoch, "attempt": attempt.id}))
+        return await self._ask("POST", "/outcome", parse_outcome, {"epoch": self._epoch, "attempt": attempt.id})
 
     async def show_typing(self, jid: str, seconds: float) -> None:
         with contextlib.suppress(SendError):
             body = {"epoch": self._epoch, "to": to_number(jid), "seconds": max(0.0, min(seconds, 60.0))}
-            await self._ask("POST", "/typing", body)
+            await self._ask("POST", "/typing", _nothing, body)
 
     async def close(self) -> None:
         with contextlib.suppress(SendError):
-            await self._ask("DELETE", f"/session?epoch={self._epoch}")
+            await self._ask("DELETE", f"/session?epoch={self._epoch}", _nothing)
         await self._client.aclose()
 
     async def _ask(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None, timeout: httpx.Timeout = _ASK_TIMEOUT
-    ) -> Mapping[str, Any]:
+        self,
+        method: str,
+        path: str,
+        parse: Callable[[Any], T],
+        body: Mapping[str, Any] | None = None,
+        timeout: httpx.Timeout = _ASK_TIMEOUT,
+    ) -> T:
         """A request that may be made twice: without an answer it counts as not made. Raises ConnectionAway,
         SessionReplaced."""
         try:
-            return await self._request(method, path, body, timeout)
+            return await self._request(method, path, parse, body, timeout)
         except (ConnectionAway, SessionReplaced):
             raise
         except SendError as error:
             raise ConnectionAway(error.detail) from error
 
     async def _request(
-        self, method: str, path: str, body: Mapping[str, Any] | None, timeout: httpx.Timeout
-    ) -> Mapping[str, Any]:
-        """The answer's JSON. Raises the SendError that the simulator names, or that the lack of an answer means."""
+        self,
+        method: str,
+        path: str,
+        parse: Callable[[Any], T],
+        body: Mapping[str, Any] | None,
+        timeout: httpx.Timeout,
+    ) -> T:
+        """The answer, parsed. Raises the SendError that the simulator names, or that the lack of an answer means."""
         if self._client.is_closed:
             raise ConnectionAway("This gateway is closed.")
+        # Escaped to ASCII: half a surrogate pair is then the simulator's to refuse, not ours to stumble over.
+        content = None if body is None else json.dumps(body)
         try:
-            # Escaped to ASCII: half a surrogate pair is then the simulator's to refuse, not ours to stumble over.
-            content = None if body is None else json.dumps(body)
             response = await self._client.request(
                 method, self._path + path, content=content, headers=_JSON, timeout=timeout
             )
@@ -102,20 +111,20 @@ class SimulatorGateway:
             raise ConnectionAway(f"The simulator is out of reach ({type(error).__name__}).") from error
         except httpx.HTTPError as error:
             raise OutcomeUnknown(f"The simulator gave no answer ({type(error).__name__}).") from error
-        return _parse_answer(response)
+        return _read_answer(response, parse)
 
 
-def _parse_answer(response: httpx.Response) -> Mapping[str, Any]:
-    """Raises the SendError that the problem document names; OutcomeUnknown for an answer nobody can read."""
-    if response.status_code == 204:
-        return {}
+def _read_answer(response: httpx.Response, parse: Callable[[Any], T]) -> T:
+    """Raises the SendError that a problem document names; OutcomeUnknown for an answer nobody can read."""
     try:
-        answer = response.json()
-        refusal = None if response.is_success else parse_refusal(answer)
-    except (ValueError, KeyError, AttributeError) as error:
-        raise OutcomeUnknown(f"The simulator's answer ({response.status_code}) cannot be read.") from error
-    if refusal is not None:
-        raise refusal
-    if not response.is_success or not isinstance(answer, dict):
-        raise OutcomeUnknown(f"The simulator answered {response.status_code}.")
-    return answer
+        answer = response.json() if response.content else {}
+        if response.is_success:
+            return parse(answer)
+        refusal = parse_refusal(answer)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        refusal = None
+    raise refusal or OutcomeUnknown(f"The simulator's answer ({response.status_code}) cannot be read.")
+
+
+def _nothing(_answer: object) -> None:
+    """What requests answer that only succeed or fail."""

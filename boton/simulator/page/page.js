@@ -9,7 +9,7 @@ const TICKS = { waiting: "◷", sent: "✓", delivered: "✓✓", read: "✓✓"
 const TICK_WORDS = { waiting: "en espera", sent: "enviado", delivered: "entregado", read: "leído" };
 
 const $ = (id) => document.getElementById(id);
-const state = { number: null, phones: [], drawn: "", loadedSettingsOf: null };
+const state = { number: null, phone: null, phones: [], drawn: "" };
 
 async function call(method, path, body) {
   const options = { method };
@@ -84,6 +84,7 @@ const initials = (phone) => (phone.name ? [...phone.name.trim()][0].toUpperCase(
 function openChat(number) {
   state.number = number;
   state.drawn = "";
+  toggleSettings(false);
   $("empty").hidden = true;
   $("chat").hidden = false;
   $("messages").replaceChildren();
@@ -105,7 +106,7 @@ function drawHeader(phone, typing) {
   $("chat-avatar").className = avatar(phone).className;
   $("chat-state").textContent = typing ? "el negocio está escribiendo…" : stateWords(phone);
   $("chat-state").classList.toggle("typing", Boolean(typing));
-  if (state.loadedSettingsOf !== phone.number) loadSettings(phone);
+  state.phone = phone;
 }
 
 function stateWords(phone) {
@@ -114,7 +115,7 @@ function stateWords(phone) {
 }
 
 function drawMessages(messages) {
-  const drawn = JSON.stringify(messages);
+  const drawn = $("business").value + JSON.stringify(messages);
   if (drawn === state.drawn) return;
   state.drawn = drawn;
   const list = $("messages");
@@ -138,7 +139,9 @@ function bubble(message) {
   const item = element("li", mine ? "mine" : "theirs");
   item.classList.toggle("described", message.type !== "text");
   item.append(element("span", "body", message.text));
-  const meta = element("span", "meta", clock(message.timestamp));
+  const other = mine ? message.to : message.from;
+  const elsewhere = other === $("business").value ? "" : `+${other} · `;
+  const meta = element("span", "meta", elsewhere + clock(message.timestamp));
   const ticks = element("span", `ticks ${message.status}`, TICKS[message.status] || "");
   ticks.title = TICK_WORDS[message.status] || message.status;
   ticks.setAttribute("aria-label", ticks.title);
@@ -162,7 +165,6 @@ async function sendMessage() {
 // ---------------------------------------------------------------- settings of a phone
 
 function loadSettings(phone) {
-  state.loadedSettingsOf = phone.number;
   $("online").checked = phone.online;
   $("registered").checked = phone.registered;
   $("reads").checked = phone.readAfterMs !== null;
@@ -171,19 +173,19 @@ function loadSettings(phone) {
 }
 
 async function saveSettings() {
-  const phone = await call("PUT", `/phones/${state.number}`, {
+  await call("PUT", `/phones/${state.number}`, {
     online: $("online").checked,
     registered: $("registered").checked,
-    readAfterMs: $("reads").checked ? READ_AFTER_MS : null,
+    readAfterMs: $("reads").checked ? (state.phone.readAfterMs ?? READ_AFTER_MS) : null,
     name: $("name").value.trim() || null,
     autoReply: $("auto-reply").value.trim() || null,
   });
-  loadSettings(phone);
   toggleSettings(false);
   await refresh();
 }
 
 function toggleSettings(open) {
+  if (open && state.phone) loadSettings(state.phone);
   $("settings").hidden = !open;
   $("settings-toggle").setAttribute("aria-expanded", String(open));
 }
