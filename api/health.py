@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import Awaitable, Mapping
+from datetime import UTC, timedelta
+from typing import TypeVar
 
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
@@ -17,6 +18,8 @@ from boton import names
 from boton.clock import utc_now
 from boton.domain.connections import ConnectionStatus
 from boton.ports import BusinessStore, ConnectionStore
+
+A = TypeVar("A")
 
 OK = "ok"
 
@@ -59,10 +62,7 @@ def check_store(businesses: BusinessStore) -> Check:
 
 def check_temporal(client: Client) -> Check:
     async def check() -> None:
-        try:
-            await client.workflow_service.get_system_info(GetSystemInfoRequest(), timeout=_RPC)
-        except (RPCError, RuntimeError) as error:  # RuntimeError: a lazy client that could not connect yet
-            raise Down("Temporal does not answer") from error
+        await _ask(client.workflow_service.get_system_info(GetSystemInfoRequest(), timeout=_RPC))
 
     return check
 
@@ -93,6 +93,14 @@ async def _is_polled(client: Client, queue: str, kind: TaskQueueType.ValueType) 
     request = DescribeTaskQueueRequest(
         namespace=client.namespace, task_queue=TaskQueue(name=queue), task_queue_type=kind
     )
-    answer = await client.workflow_service.describe_task_queue(request, timeout=_RPC)
+    answer = await _ask(client.workflow_service.describe_task_queue(request, timeout=_RPC))
     oldest = utc_now() - _POLLED_LATELY
-    return any(poller.last_access_time.ToDatetime(tzinfo=oldest.tzinfo) >= oldest for poller in answer.pollers)
+    return any(poller.last_access_time.ToDatetime(tzinfo=UTC) >= oldest for poller in answer.pollers)
+
+
+async def _ask(call: Awaitable[A]) -> A:
+    """The answer of Temporal. Raises Down."""
+    try:
+        return await call
+    except (RPCError, RuntimeError) as error:  # RuntimeError: a lazy client that could not connect
+        raise Down("Temporal does not answer") from error

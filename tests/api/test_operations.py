@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 
 import httpx
 import pytest
 from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
+from temporalio import activity, workflow
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from api import health
 from api.health import Down
 from api.services import Check, Services
+from boton import names
 from boton.domain.connections import ConnectionStatus
 from boton.temporal import TemporalAddress, connect
 from tests.api.conftest import JUAN, Tenant, ask, check_problem, replaced
@@ -78,8 +84,40 @@ async def test_a_temporal_that_is_not_there(services: Services, tenant: Tenant) 
     }
     parts = await health.inspect(checks)
     assert parts["store"] == "ok"
-    assert parts["temporal"].startswith("down: ")
-    assert parts["workers"].startswith("down: ")
+    for part in ("temporal", "workers"):
+        assert parts[part] in {"down: Temporal does not answer", "down: no answer within 1 s"}
+
+
+async def test_workers_and_hosts_are_seen_by_their_polls(services: Services, tenant: Tenant) -> None:
+    binary = str(Path(sys.executable).parent / "temporal")
+    async with await WorkflowEnvironment.start_local(dev_server_existing_path=binary) as environment:
+        client = environment.client
+        checks: dict[str, Check] = {
+            "temporal": health.check_temporal(client),
+            "workers": health.check_workers(client),
+            "connections": health.check_connections(client, services.connections),
+        }
+        without = await health.inspect(checks)
+        assert without["temporal"] == "ok"
+        assert "boton worker" in without["workers"]
+        assert "boton connections" in without["connections"]
+        work = Worker(
+            client, task_queue=names.WORK_QUEUE, workflows=[Nothing], workflow_runner=UnsandboxedWorkflowRunner()
+        )
+        host = Worker(client, task_queue=names.CONNECTIONS_QUEUE, activities=[do_nothing])
+        async with work, host, asyncio.timeout(30):
+            while set((await health.inspect(checks)).values()) != {"ok"}:  # noqa: ASYNC110 - the server tells no event
+                await asyncio.sleep(0.05)
+
+
+@workflow.defn
+class Nothing:
+    @workflow.run
+    async def run(self) -> None: ...
+
+
+@activity.defn
+async def do_nothing() -> None: ...
 
 
 async def test_a_number_that_is_away_is_named_first(services: Services, tenant: Tenant) -> None:
