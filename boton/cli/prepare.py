@@ -60,19 +60,19 @@ def main() -> None:
 async def _prepare(settings: Settings) -> Prepared:
     from boton.store.engine import open_database
 
+    await _prepare_temporal(settings)
     database = open_database(settings.store_url)
     try:
-        prepared = await seed(database, settings)
+        return await seed(database, settings)
     finally:
         await database.close()
-    await _prepare_temporal(settings)
-    return prepared
 
 
 async def seed(database: Database, settings: Settings) -> Prepared:
     """The demo business with its token and, where the simulator is on, its connection; the admin password.
 
-    Each step is made once in a store's life, and none twice when an earlier run was cut off in the middle.
+    Each step is made once in a store's life, and none twice when an earlier run was cut off in the middle. The
+    password comes last: after it nothing can fail, and it is told only once.
     """
     from boton.store.businesses import SqlBusinessStore
     from boton.store.meta import SqlMetaStore

@@ -65,6 +65,7 @@ class _Run:
         self._supervisor = supervisor
         self._links = links
         self._up_file = up_file
+        self._untold_password: str | None = None
 
     def live(self) -> None:
         try:
@@ -84,6 +85,7 @@ class _Run:
         prepared = self._prepare()
         if prepared is None:
             return None
+        self._untold_password = prepared["admin_password"]
         for spec in specs.values():
             self._supervisor.start(spec)
         return prepared if self._await_ready() else None
@@ -148,7 +150,8 @@ class _Run:
     def _stay(self, prepared: dict[str, Any]) -> None:
         document = self._document(prepared)
         self._up_file.write(document)
-        say(welcome(document, prepared["admin_password"]))
+        say(welcome(document, self._untold_password))
+        self._untold_password = None
         while not self._supervisor.stop_asked:
             self._supervisor.watch(_TICK)
             self._up_file.write(self._document(prepared))
@@ -174,6 +177,8 @@ class _Run:
     def _stop(self) -> None:
         if self._supervisor.stop_asked:
             say("BOTON is stopping…")
+        if self._untold_password is not None:  # the store keeps its hash alone: now or never
+            say(f"Admin password: {self._untold_password} (shown this once)")
         self._up_file.remove()
         left = self._links.pids()
         self._supervisor.stop(*_STOP_ORDER)

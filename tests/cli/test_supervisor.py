@@ -1,0 +1,154 @@
+"""The supervisor over small real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+from boton.cli.locks import take_lock
+from tests.cli.conftest import Shell, is_gone, wait_until
+
+SLEEP = "exec sleep 1000"
+
+
+def _start(shell: Shell, *commands: str, settled: bool = True, **env: str) -> subprocess.Popen[str]:
+    if settled:
+        (shell.home / "settled").touch()
+    return shell.python("-m", "tests.cli.supervised", str(shell.home), *commands, **env)
+
+
+def _pids(home: Path) -> dict[str, int]:
+    try:
+        found: dict[str, int] = json.loads((home / "pids.json").read_text())
+    except FileNotFoundError:
+        return {}
+    return found
+
+
+def _await_pids(shell: Shell, *names: str) -> dict[str, int]:
+    wait_until(lambda: _pids(shell.home).keys() >= set(names))
+    return _pids(shell.home)
+
+
+def test_what_dies_is_restarted_and_the_reason_is_one_line(shell: Shell) -> None:
+    process = _start(shell, f"a={SLEEP}", f"b=echo 'why it died' >&2; {SLEEP}")
+    before = _await_pids(shell, "a", "b")
+    wait_until(lambda: "why it died" in (shell.home / "logs" / "b.log").read_text())
+    os.kill(before["b"], signal.SIGKILL)
+    wait_until(lambda: _pids(shell.home).get("b", before["b"]) != before["b"])
+    assert _pids(shell.home)["a"] == before["a"]
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=20)
+    assert out.splitlines() == ["b died (signal SIGKILL; last line: why it died); restart in 0.1 s"]
+
+
+def test_the_wait_before_a_restart_doubles_up_to_its_limit(shell: Shell) -> None:
+    process = _start(shell, f"a=echo x >> {shell.home}/lives; exit 7")
+    lives = shell.home / "lives"
+    wait_until(lambda: lives.exists() and len(lives.read_text().splitlines()) >= 5)
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=20)
+    assert re.findall(r"exit code 7\); restart in (\S+) s", out)[:5] == ["0.1", "0.2", "0.4", "0.4", "0.4"]
+
+
+def test_exit_code_2_at_the_start_ends_everything_with_that_line(shell: Shell) -> None:
+    process = _start(shell, f"a={SLEEP}", "b=sleep 0.3; echo 'Port 1 is in use.' >&2; exit 2", settled=False)
+    pid = _await_pids(shell, "a")["a"]
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 2
+    assert err == "Port 1 is in use.\n"
+    assert is_gone(pid)
+
+
+def test_exit_code_2_later_is_a_death_like_any_other(shell: Shell) -> None:
+    process = _start(shell, f"a=[ -e {shell.home}/once ] && {SLEEP}; touch {shell.home}/once; exit 2")
+    wait_until(lambda: (shell.home / "once").exists() and "a" in _pids(shell.home))
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "a died (exit code 2)" in out
+
+
+def test_a_command_that_does_not_exist_is_an_obstacle(shell: Shell) -> None:
+    code = (
+        "from pathlib import Path\n"
+        "from boton.cli.obstacles import obstacles_told\n"
+        "from boton.cli.supervisor import ProcessSpec, Supervisor\n"
+        "with obstacles_told(), Supervisor(print) as s:\n"
+        "    s.start(ProcessSpec(name='x', command=('/no/such/program',), log=Path('x.log')))\n"
+    )
+    process = shell.python("-c", code)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 2
+    assert err.startswith("x cannot be started")
+
+
+def test_stages_stop_one_after_the_other_and_the_deaf_are_killed(shell: Shell) -> None:
+    note = f"{shell.home}/order"
+    polite = "trap 'echo {0} >> {1}; exit 0' TERM; touch {1}.{0}; while :; do sleep 0.05; done"
+    deaf = f"trap '' TERM; touch {note}.deaf; while :; do sleep 0.05; done"
+    process = _start(
+        shell, f"first={polite.format('first', note)}", f"deaf={deaf}", f"last={polite.format('last', note)}"
+    )
+    pids = _await_pids(shell, "first", "deaf", "last")
+    for name in pids:
+        wait_until(Path(f"{note}.{name}").exists)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert Path(note).read_text().split() == ["first", "last"]
+    assert all(is_gone(pid) for pid in pids.values())
+
+
+def test_a_second_wish_to_stop_kills_at_once(shell: Shell) -> None:
+    asked = shell.home / "asked"
+    deaf = f"trap 'touch {asked}' TERM; touch {shell.home}/deaf; while :; do sleep 0.05; done"
+    process = _start(shell, f"deaf={deaf}", f"b={SLEEP}", GRACE="1000")
+    pids = _await_pids(shell, "deaf", "b")
+    wait_until((shell.home / "deaf").exists)
+    process.send_signal(signal.SIGINT)
+    wait_until(asked.exists)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert all(is_gone(pid) for pid in pids.values())
+
+
+def test_what_a_child_started_itself_is_gone_too(shell: Shell) -> None:
+    process = _start(shell, f"a=sleep 1000 & echo $! > {shell.home}/grandchild; wait")
+    grandchild = shell.home / "grandchild"
+    wait_until(lambda: grandchild.exists() and grandchild.read_text().strip())
+    _await_pids(shell, "a")
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
+    assert is_gone(int(grandchild.read_text()))
+
+
+def test_a_killed_supervisor_leaves_no_child_and_no_lock(shell: Shell) -> None:
+    process = _start(shell, f"locked={SLEEP}", f"b={SLEEP}")
+    pids = _await_pids(shell, "locked", "b")
+    assert take_lock(shell.home / "temporal.lock") is None
+    process.kill()
+    process.communicate()
+    wait_until(lambda: all(is_gone(pid) for pid in pids.values()), 5)
+    lock = take_lock(shell.home / "temporal.lock", wait=5)
+    assert lock is not None
+    lock.close()
+
+
+def test_a_restarted_process_has_its_lock_again(shell: Shell) -> None:
+    _start(shell, f"locked={SLEEP}")
+    before = _await_pids(shell, "locked")["locked"]
+    os.kill(before, signal.SIGKILL)
+    wait_until(lambda: _pids(shell.home).get("locked", before) != before)
+    assert take_lock(shell.home / "temporal.lock") is None
+    assert (shell.home / "temporal.lock").read_text().strip() == str(_pids(shell.home)["locked"])
+
+
+def test_errors_in_a_log_are_shown_as_they_happen(shell: Shell) -> None:
+    process = _start(shell, f"a=echo '2026-11-22T20:17:07.763Z ERROR a the disk is full' >&2; {SLEEP}")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "a: the disk is full\n"
