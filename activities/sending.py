@@ -12,7 +12,7 @@ from temporalio import activity
 
 from activities.courier import Courier, Stop
 from boton.domain.gateway import Attempt
-from boton.ports import Idle, OutboxStore
+from boton.ports import Idle
 
 T = TypeVar("T")
 
@@ -21,6 +21,7 @@ BATCH_TIME = timedelta(minutes=5)
 _HEARTBEAT_SECONDS = 1.0
 _AWAY_FIRST_SECONDS = 0.2
 _AWAY_MAX_SECONDS = 5.0
+_MORE = Idle(why="more")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +53,7 @@ class SendMessages:
 class SendingActivities:
     """Claim, send, record, message by message. `clock` answers the present in UTC."""
 
-    def __init__(self, outbox: OutboxStore, courier: Courier, clock: Callable[[], datetime]) -> None:
-        self._outbox = outbox
+    def __init__(self, courier: Courier, clock: Callable[[], datetime]) -> None:
         self._courier = courier
         self._clock = clock
         self._running: dict[str, asyncio.Task[BatchStep]] = {}
@@ -67,7 +67,10 @@ class SendingActivities:
 
     @activity.defn(name="send_messages")
     async def send_messages(self, messages: SendMessages) -> BatchStep:
-        """Sends single messages; those that are no longer queued, or that a guard forbids, are left out."""
+        """Sends single messages; those that are no longer queued, or that a guard forbids, are left out.
+
+        `more`: it was cut short and some may still be queued.
+        """
         key = messages.message_ids[0] if messages.message_ids else ""
         return await self._run_alone(key, lambda stop: self._send_messages(messages.message_ids, stop))
 
@@ -92,8 +95,7 @@ class SendingActivities:
         stop = self._stops[key] = Stop()
         if self._closed:
             stop.set()
-        task = self._running[key] = asyncio.ensure_future(run(stop))
-        task.add_done_callback(lambda _: self._forget(key))
+        task = self._running[key] = asyncio.ensure_future(self._run_and_forget(key, run(stop)))
         try:
             await _wait_heartbeating(task)
         except asyncio.CancelledError:
@@ -101,49 +103,51 @@ class SendingActivities:
             raise
         return task.result()
 
-    def _forget(self, key: str) -> None:
-        self._running.pop(key, None)
-        self._stops.pop(key, None)
+    async def _run_and_forget(self, key: str, running: Awaitable[BatchStep]) -> BatchStep:
+        """Forgotten before the task counts as done (a done-callback comes a tick later): who finds it may wait."""
+        try:
+            return await running
+        finally:
+            del self._running[key], self._stops[key]
 
     async def _send_batch(self, send_id: str, stop: Stop) -> BatchStep:
-        until = self._clock() + BATCH_TIME
+        is_over = self._limit(stop)
         settled, pause = 0, _AWAY_FIRST_SECONDS
-        step = await self._advance(send_id)
+        step = _MORE if stop.is_set() else await self._courier.advance(send_id)
         while isinstance(step, Attempt):
             result = await self._courier.deliver(step)
             settled += 1
-            away = result.is_due_again
-            pause = min(pause * 2, _AWAY_MAX_SECONDS) if away else _AWAY_FIRST_SECONDS
-            if away or stop.is_set() or settled >= BATCH_MESSAGES or self._clock() >= until:
+            if is_over(settled):
                 await self._courier.record(result)
-                if stop.is_set() or settled >= BATCH_MESSAGES or self._clock() >= until:
-                    return BatchStep(state="more", settled=settled)
+                step = _MORE
+            elif result.is_due_again:
+                await self._courier.record(result)
                 await stop.sleep(pause)
-                step = await self._advance(send_id)
+                pause = min(pause * 2, _AWAY_MAX_SECONDS)
+                step = _MORE if is_over(settled) else await self._courier.advance(send_id)
             else:
+                pause = _AWAY_FIRST_SECONDS
                 step = await self._courier.record_and_advance(send_id, result)
         return BatchStep(state=step.why, settled=settled, until=step.until, message_ids=step.message_ids)
 
-    async def _advance(self, send_id: str) -> Attempt | Idle:
-        return await self._courier.advance(send_id)
-
     async def _send_messages(self, message_ids: tuple[str, ...], stop: Stop) -> BatchStep:
-        settled = 0
+        is_over = self._limit(stop)
+        settled, pause = 0, _AWAY_FIRST_SECONDS
         for message_id in message_ids:
-            pause = _AWAY_FIRST_SECONDS
-            while (attempt := await self._courier.claim(message_id)) is not None:
+            while not is_over(settled) and (attempt := await self._courier.claim(message_id)) is not None:
                 result = await self._courier.deliver(attempt)
                 await self._courier.record(result)
                 settled += 1
                 if not result.is_due_again:
                     break
-                if stop.is_set():
-                    return BatchStep(state="more", settled=settled)
                 await stop.sleep(pause)
                 pause = min(pause * 2, _AWAY_MAX_SECONDS)
-            if stop.is_set():
-                return BatchStep(state="more", settled=settled)
-        return BatchStep(state="done", settled=settled)
+        return BatchStep(state="more" if is_over(settled) else "done", settled=settled)
+
+    def _limit(self, stop: Stop) -> Callable[[int], bool]:
+        """Whether a batch that began now is over after so many attempts."""
+        until = self._clock() + BATCH_TIME
+        return lambda settled: stop.is_set() or settled >= BATCH_MESSAGES or self._clock() >= until
 
 
 async def _wait_heartbeating(task: asyncio.Task[BatchStep]) -> None:

@@ -122,7 +122,7 @@ class Link:
             observer=self,
             clock=utc_now,
         )
-        self._sending = SendingActivities(self._outbox, self._courier, utc_now)
+        self._sending = SendingActivities(self._courier, utc_now)
         self._recovered = asyncio.Event()
         self._starter: TemporalStarter | None = None
         self._looks: set[asyncio.Task[None]] = set()
