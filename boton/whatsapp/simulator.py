@@ -15,6 +15,7 @@ from boton.whatsapp.simulator_json import parse_events, parse_outcome, parse_ref
 
 _SEND_TIMEOUT = httpx.Timeout(30.0, connect=5.0)
 _ASK_TIMEOUT = httpx.Timeout(10.0, connect=5.0)
+_CLOSE_TIMEOUT = httpx.Timeout(2.0)
 _GRACE = 10.0
 """Seconds that a long poll may take beyond its wait."""
 
@@ -70,7 +71,7 @@ class SimulatorGateway:
 
     async def close(self) -> None:
         with contextlib.suppress(SendError):
-            await self._ask("DELETE", f"/session?epoch={self._epoch}", _nothing)
+            await self._ask("DELETE", f"/session?epoch={self._epoch}", _nothing, timeout=_CLOSE_TIMEOUT)
         await self._client.aclose()
 
     async def _ask(

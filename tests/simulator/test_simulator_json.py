@@ -64,7 +64,9 @@ async def test_nobody_listening_is_connection_away() -> None:
 )
 async def test_cut_or_unreadable_answer_leaves_the_outcome_unknown(answer: bytes) -> None:
     async def misbehave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"}")
+        head = await reader.readuntil(b"\r\n\r\n")
+        if b"content-length" in head.lower():
+            await reader.readuntil(b"}")
         writer.write(answer)
         await writer.drain()
         writer.close()
