@@ -90,16 +90,17 @@ async def test_ten_thousand_recipients_are_the_most(tenant: Tenant) -> None:
 
 
 async def test_ten_thousand_recipients_do_not_keep_others_waiting(tenant: Tenant) -> None:
+    """What counts is how long the event loop's own thread works without a pause: CPU time, whatever else runs."""
     many = [5491100000000 + number for number in range(10_000)]
     bulk = asyncio.create_task(send(tenant, many))
     worst = 0.0
     while not bulk.done():
-        began = time.perf_counter()
+        began = time.thread_time()
         await asyncio.sleep(0.001)
-        worst = max(worst, time.perf_counter() - began)
+        worst = max(worst, time.thread_time() - began)
     document = await bulk
     assert document["total"] == len(document["recipients"]) == 10_000
-    assert worst < 0.25
+    assert worst < 0.1
 
 
 # ---------------------------------------------------------------- what
