@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from itertools import count
 
 from tests.acceptance.api import Api
@@ -10,6 +11,10 @@ from tests.acceptance.waiting import wait_for
 
 ANSWER_SECONDS = 40.0
 """Far more than an answer takes: the machine may be busy with other tests."""
+
+
+GREETING = timedelta(seconds=3.2)
+"""What appears on the business's phone so soon after a chat's first message is WhatsApp's own greeting, no human."""
 
 
 class Numbers:
@@ -54,3 +59,9 @@ def let_pass(simulator: Simulator, newcomer: str) -> None:
     """Until a customer who writes now is answered: what was to be answered before that has been, too."""
     simulator.write(newcomer, "¿ya está?")
     await_answer(simulator, newcomer, "¿ya está?")
+
+
+def outlive_greeting(simulator: Simulator, number: str) -> None:
+    """Until the chat's first message is old enough for a human to be told from WhatsApp's greeting."""
+    first = datetime.fromisoformat(simulator.messages(number)[0]["timestamp"])
+    wait_for(lambda: datetime.now(UTC) > first + GREETING, 2 * GREETING.total_seconds(), "the greeting's time")

@@ -16,6 +16,7 @@ from tests.acceptance.talk import (
     await_delivered,
     await_stored,
     let_pass,
+    outlive_greeting,
 )
 from tests.acceptance.waiting import wait_for
 
@@ -150,6 +151,7 @@ def test_human_on_the_business_phone_takes_over_until_handed_back(
     customer, newcomer = numbers.take(2)
     simulator.write(customer, "hola")
     await_answer(simulator, customer, "hola")
+    outlive_greeting(simulator, customer)
     simulator.type_on_business_phone(customer, "Hola, soy Marta, te atiendo yo")
     wait_for(lambda: holder(api, customer) == "human", ANSWER_SECONDS, "the takeover")
     assert api.get(f"/chats/{customer}@s.whatsapp.net")["takeoverUntil"]
@@ -163,6 +165,15 @@ def test_human_on_the_business_phone_takes_over_until_handed_back(
     let_pass(simulator, newcomer)
     assert answers(simulator, customer, "gracias Marta") == []
     assert [message["sender"] for message in api.messages(customer)].count("human") == 1
+
+
+def test_greeting_of_whatsapp_itself_is_no_takeover(api: Api, simulator: Simulator, numbers: Numbers) -> None:
+    customer = numbers.next()
+    simulator.write(customer, "hola")
+    simulator.type_on_business_phone(customer, "¡Bienvenido! En breve te atendemos.")
+    await_answer(simulator, customer, "hola")
+    await_stored(api, customer, "¡Bienvenido! En breve te atendemos.")
+    assert holder(api, customer) == "bot"
 
 
 def test_messages_of_the_api_are_no_takeover(api: Api, simulator: Simulator, numbers: Numbers) -> None:
@@ -179,6 +190,7 @@ def test_instruction_ends_a_takeover_that_came_before(api: Api, simulator: Simul
     customer = numbers.next()
     simulator.write(customer, "hola")
     await_answer(simulator, customer, "hola")
+    outlive_greeting(simulator, customer)
     simulator.type_on_business_phone(customer, "Te atiendo yo")
     wait_for(lambda: holder(api, customer) == "human", ANSWER_SECONDS, "the takeover")
     await_delivered(api, api.send(customer, instruction="Recuérdale el turno")["id"])

@@ -113,7 +113,6 @@ def test_nothing_valid_is_nothing_stored(api: Api) -> None:
         {"to": "5491112345678", "message": "a" * 4097},
         {"message": "a"},
         ["5491112345678"],
-        None,
     ],
 )
 def test_bad_bodies_are_told_what_to_change(api: Api, body: object) -> None:

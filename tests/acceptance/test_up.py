@@ -100,7 +100,7 @@ def test_nothing_is_written_outside_the_data_folder(shared: Stack) -> None:
 
 
 def test_every_command_has_help_with_an_example(tmp_path: Path) -> None:
-    commands = "up api worker connections simulator migrate doctor find business token".split()
+    commands = ["up", "api", "worker", "connections", "simulator", "migrate", "doctor", "find", "business", "token"]
     for command in commands:
         shown = subprocess.run(
             boton_command(command, "--help"),

@@ -1,0 +1,103 @@
+"""The two pages, in Debian's chromium: the one at `/` and the simulator's phones."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.acceptance.api import Api
+from tests.acceptance.simulator import Simulator
+from tests.acceptance.stack import ADMIN_PASSWORD, Stack
+from tests.acceptance.talk import Numbers
+
+CHROMIUM = shutil.which("chromium")
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.xdist_group("shared stack"),
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """A page that must not complain; a screenshot of its end is left in tmp_path."""
+    context = browser.new_context(viewport={"width": 1100, "height": 800})
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    yield page
+    page.screenshot(path=tmp_path / f"{request.node.name}.png", full_page=True)
+    context.close()
+    assert complaints == []
+
+
+def log_in(page: Page, stack: Stack, password: str = ADMIN_PASSWORD) -> None:
+    page.goto(stack.up()["dashboard"])
+    page.locator("input[type=password]").fill(password)
+    page.locator("button[type=submit]").first.click()
+
+
+def test_token_created_on_the_page_works(page: Page, shared: Stack) -> None:
+    log_in(page, shared)
+    section = page.locator("section", has=page.get_by_role("heading", name="Mi Negocio"))
+    section.get_by_label("Nombre del token").fill("CRM de prueba")
+    section.get_by_role("button", name="Crear token").click()
+    secret = page.locator("#secret").input_value()
+    assert Api(shared.up()["api"], secret).get("/status")["business"] == "Mi Negocio"
+    page.goto(shared.up()["dashboard"])
+    assert secret not in page.content()
+
+
+def test_token_revoked_on_the_page_works_no_longer(page: Page, shared: Stack) -> None:
+    log_in(page, shared)
+    section = page.locator("section", has=page.get_by_role("heading", name="Mi Negocio"))
+    section.get_by_label("Nombre del token").fill("para revocar")
+    section.get_by_role("button", name="Crear token").click()
+    secret = page.locator("#secret").input_value()
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.locator("li", has_text="para revocar").get_by_role("button", name="Revocar").click()
+    page.locator("li", has_text="para revocar").wait_for(state="detached")
+    assert Api(shared.up()["api"], secret).request("GET", "/status").status_code == 401
+
+
+def test_wrong_password_is_refused(page: Page, shared: Stack) -> None:
+    log_in(page, shared, "otra contraseña")
+    expect(page.get_by_text("La contraseña no es correcta.")).to_be_visible()
+    assert "API Access" not in page.content()
+
+
+def test_page_shows_the_connection_and_links(page: Page, shared: Stack) -> None:
+    log_in(page, shared)
+    expect(page.get_by_text("+5491138620812")).to_be_visible()
+    for name, key in (("Simulador", "simulator"), ("Temporal", "temporalUi")):
+        link = page.get_by_role("link", name=name).get_attribute("href") or ""
+        assert link.rstrip("/") == shared.up()[key]
+    expect(page.get_by_role("link", name="Documentación de la API")).to_be_visible()
+
+
+def test_customer_played_by_hand_is_answered(page: Page, shared: Stack, simulator: Simulator, numbers: Numbers) -> None:
+    number = numbers.next()
+    page.goto(shared.up()["simulator"])
+    page.get_by_label("Número nuevo").fill(f"+{number}")
+    page.get_by_role("button", name="Agregar").click()
+    expect(page.locator("#chat-number")).to_have_text(f"+{number}")
+    page.get_by_label("Mensaje", exact=True).fill("<b>hola</b>, ¿atienden hoy?")
+    page.get_by_role("button", name="Enviar").click()
+    expect(page.locator("#messages li.mine .body")).to_have_text("<b>hola</b>, ¿atienden hoy?")
+    answer = page.locator("#messages li.theirs .body")
+    expect(answer).to_contain_text("«<b>hola</b>, ¿atienden hoy?»", timeout=20_000)
+    expect(page.locator("#messages li.mine .ticks")).to_have_attribute("title", "entregado")
+    assert len(simulator.received(number)) == 1

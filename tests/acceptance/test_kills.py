@@ -1,0 +1,31 @@
+"""`kill -9` of every part, one after the other, while messages go in."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.acceptance.histories import assert_clean, fetch_runs
+from tests.acceptance.stack import Stack
+from tests.acceptance.talk import Numbers
+from tests.acceptance.traffic import Traffic
+from tests.acceptance.waiting import wait_for
+
+pytestmark = [pytest.mark.xdist_group("kills"), pytest.mark.timeout(400)]
+
+PARTS = ("api", "worker", "link", "connections", "temporal", "simulator")
+
+
+def test_kill_of_each_part_loses_nothing_and_repeats_nothing(rough: Stack, numbers: Numbers) -> None:
+    traffic = Traffic(rough.api, rough.simulator, numbers)
+    with traffic.going_in():
+        for part in PARTS:
+            traffic.await_more()
+            rough.wait_replaced(part, rough.kill(part))
+        traffic.await_more()
+    traffic.await_settled(150)
+    wait_for(lambda: not traffic.unsettled_sends(), 60, "receipts for all sends")
+    assert traffic.repeated() == {}
+    assert len(traffic.doubtful) <= 2 * len(PARTS)
+    for part in PARTS:
+        assert part == "link" or f"{part} died (signal SIGKILL)" in rough.terminal
+    assert_clean(fetch_runs(rough), rough.simulator)

@@ -1,0 +1,101 @@
+"""The end of `boton up`, in order or not, and the next start: the store is the truth."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from tests.acceptance.stack import STOP_SECONDS, Stack
+from tests.acceptance.talk import Numbers, answers, await_answer, await_delivered, let_pass
+from tests.acceptance.waiting import wait_for
+
+pytestmark = pytest.mark.timeout(300)
+
+GONE_SECONDS = 20.0
+PENDING_SECONDS = 90.0
+
+
+def assert_nothing_is_left(stack: Stack) -> None:
+    wait_for(lambda: not stack.processes(), GONE_SECONDS, "the end of all processes")
+    assert stack.held_ports() == []
+    assert stack.held_locks() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stop_leaves_nothing(own: Stack, number: signal.Signals) -> None:
+    os.killpg(own.process.pid, number)  # as a terminal's Ctrl-C does
+    assert own.process.wait(STOP_SECONDS) == 0
+    assert own.processes() == {}
+    assert not own.up_file.exists()
+    assert_nothing_is_left(own)
+
+
+def test_stop_during_the_start_leaves_nothing(resting: Stack) -> None:
+    resting.launch()
+    wait_for(lambda: len(resting.processes()) >= 3, 30, "the first processes")
+    resting.process.send_signal(signal.SIGTERM)
+    assert resting.process.wait(STOP_SECONDS) == 0
+    assert not resting.up_file.exists()
+    assert_nothing_is_left(resting)
+
+
+def test_kill_of_boton_up_leaves_no_process_and_the_next_start_goes_on(own: Stack, numbers: Numbers) -> None:
+    recipient, customer = numbers.take(2)
+    before = own.api.send(numbers.next(), message="antes")
+    await_delivered(own.api, before["id"])
+    own.simulator.set_faults(offline=True)
+    pending = own.api.send(recipient, message="pendiente")
+    own.simulator.write(customer, "¿siguen ahí?")
+    own.process.kill()
+    own.process.wait()
+    assert_nothing_is_left(own)
+    assert own.up_file.exists()
+    own.start()
+    own.simulator.clear_faults()
+    await_delivered(own.api, pending["id"], PENDING_SECONDS)
+    await_answer(own.simulator, customer, "¿siguen ahí?", PENDING_SECONDS)
+    let_pass(own.simulator, numbers.next())
+    assert own.simulator.copies("antes", "pendiente") == {"antes": 1, "pendiente": 1}
+    assert len(own.simulator.received(customer)) == 1
+
+
+def test_everything_pending_goes_on_without_temporals_file(own: Stack, numbers: Numbers) -> None:
+    done, first, second, opened, to_open, customer = numbers.take(6)
+    await_delivered(own.api, own.api.send(done, message="ya entregado")["id"])
+    await_delivered(own.api, own.api.send(opened, instruction="Ofrece turno para el lunes")["id"])
+    own.simulator.set_faults(offline=True)
+    wait_for(lambda: own.api.get("/status")["connected"] is False, 30, "the loss to be noticed")
+    several = own.api.send([first, second], message="a los dos")
+    opening = own.api.send(to_open, instruction="Pregunta por el pago")
+    own.simulator.write(customer, "¿me atienden?")
+    own.simulator.write(opened, "¿a qué hora el lunes?")
+
+    assert own.stop() == 0
+    files = list(own.data_dir.glob("temporal.db*"))
+    assert files != []
+    for file in files:
+        file.unlink()
+    own.start()
+    own.simulator.clear_faults()
+
+    await_delivered(own.api, several["id"], PENDING_SECONDS)
+    await_delivered(own.api, opening["id"], PENDING_SECONDS)
+    await_answer(own.simulator, customer, "¿me atienden?", PENDING_SECONDS)
+    reply = await_answer(own.simulator, opened, "¿a qué hora el lunes?", PENDING_SECONDS)
+    assert "«Ofrece turno para el lunes»" in reply
+    let_pass(own.simulator, numbers.next())
+    assert own.simulator.copies("ya entregado", "a los dos") == {"ya entregado": 1, "a los dos": 2}
+    counts = [len(own.simulator.received(number)) for number in (done, first, second, opened, to_open, customer)]
+    assert counts == [1, 1, 1, 2, 1, 1]
+    assert answers(own.simulator, to_open, "Pregunta por el pago") != []
+
+
+def test_the_demo_token_and_business_stay_over_a_restart(own: Stack) -> None:
+    before = own.up()
+    assert own.stop() == 0
+    own.start()
+    after = own.up()
+    assert (after["token"], after["business"]) == (before["token"], before["business"])
+    assert own.api.get("/status")["connected"] is True
