@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -15,18 +14,13 @@ from boton.domain.messages import MessageStatus
 from boton.errors import ConnectionAway, RecipientRefused, SessionReplaced, StaleEpoch
 from tests.activities.conftest import Bench
 from tests.activities.fakes import InstantOutbox
+from tests.waiting import until
 
 SECONDS = 20
 
 
 async def run_batch(activities: SendingActivities, send_id: str) -> BatchStep:
     return await asyncio.wait_for(ActivityEnvironment().run(activities.send_batch, SendBatch(send_id)), SECONDS)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(SECONDS):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 async def test_batch_sends_everything_in_order_and_says_done(bench: Bench) -> None:
