@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlmodel import Session, col
 
 from boton.domain.events import EventPage, NewEvent
@@ -16,6 +16,8 @@ from boton.ids import Prefix, new_id
 from boton.store.engine import Database
 from boton.store.rows import to_event
 from boton.store.tables import EventRow, TallyRow
+
+_FORGOTTEN_AT_ONCE = 2000
 
 
 def append_events(session: Session, events: Sequence[NewEvent]) -> None:
@@ -66,12 +68,13 @@ class SqlEventStore:
 
 
 def _list(session: Session, business_id: str, after: int, limit: int) -> EventPage:
-    oldest = session.execute(
-        select(func.min(col(EventRow.seq))).where(col(EventRow.business_id) == business_id)
-    ).scalar_one()
     newest = session.execute(
         select(col(TallyRow.event_seq)).where(col(TallyRow.business_id) == business_id)
     ).scalar_one_or_none()
+    # After `newest`: an event written between the two must not look like one that is gone.
+    oldest = session.execute(
+        select(func.min(col(EventRow.seq))).where(col(EventRow.business_id) == business_id)
+    ).scalar_one()
     first_kept = oldest if oldest is not None else (newest or 0) + 1
     if after < first_kept - 1:
         raise EventsGone(after, first_kept)
@@ -85,15 +88,23 @@ def _list(session: Session, business_id: str, after: int, limit: int) -> EventPa
     return EventPage(events=events, last_seq=events[-1].seq if events else after, has_more=len(rows) > limit)
 
 
-def forget_before(session: Session, moment: datetime) -> None:
-    """Deletes events older than `moment`, some thousands at a time."""
-    old = (
-        select(col(EventRow.business_id), col(EventRow.seq))
-        .where(col(EventRow.at) < moment)
-        .order_by(col(EventRow.at))
-        .limit(2000)
-    )
-    for business_id, seq in session.execute(old).all():
-        row = session.get(EventRow, (business_id, seq))
-        if row is not None:
-            session.delete(row)
+def forget_before(session: Session, moment: datetime) -> bool:
+    """Deletes the oldest events of each business up to its first one that is not older than `moment`, so that no hole
+    is left in the order; some thousands at a time. Whether there are more.
+    """
+    business_ids = session.scalars(select(col(TallyRow.business_id))).all()
+    return any(_forget(session, business_id, moment) for business_id in business_ids)
+
+
+def _forget(session: Session, business_id: str, moment: datetime) -> bool:
+    ours = col(EventRow.business_id) == business_id
+    seqs = select(col(EventRow.seq)).where(ours).order_by(col(EventRow.seq)).limit(1)
+    oldest = session.execute(seqs).scalar_one_or_none()
+    if oldest is None:
+        return False
+    first_kept = session.execute(seqs.where(col(EventRow.at) >= moment)).scalar_one_or_none()
+    end = oldest + _FORGOTTEN_AT_ONCE
+    if first_kept is not None:
+        end = min(end, first_kept)
+    session.execute(delete(EventRow).where(ours, col(EventRow.seq) < end))
+    return end == oldest + _FORGOTTEN_AT_ONCE

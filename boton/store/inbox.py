@@ -88,22 +88,25 @@ def _record_event(recording: _Recording, event: GatewayEvent) -> None:
 
 
 def _record_message(recording: _Recording, inbound: Inbound) -> None:
+    if inbound.from_me and inbound.attempt_id is not None:
+        _settle_own(recording, inbound)
+        return
     chat = _chat_of(recording, inbound)
     if _is_known(recording, chat, inbound):
         return
-    if not inbound.from_me:
-        _record_incoming(recording, chat, inbound)
-    elif not _settle_own(recording, inbound):
+    if inbound.from_me:
         _record_typed(recording, chat, inbound)
+    else:
+        _record_incoming(recording, chat, inbound)
 
 
 def _chat_of(recording: _Recording, inbound: Inbound) -> ChatRow:
     session, business_id = recording.session, recording.business.id
-    jids = (inbound.jid, *inbound.also_known_as)
+    jids = (inbound.jid, *filter(is_person, inbound.also_known_as))
     chat_id = find_chat_id(session, business_id, jids)
     if chat_id is None:
         chat_id = ensure_chats(session, business_id, [inbound.jid], recording.now)[inbound.jid]
-    if inbound.also_known_as:
+    if len(jids) > 1:
         add_aliases(session, business_id, chat_id, jids)
     return lock_chat(session, chat_id)
 
@@ -119,7 +122,7 @@ def _is_known(recording: _Recording, chat: ChatRow, inbound: Inbound) -> bool:
 
 def _record_incoming(recording: _Recording, chat: ChatRow, inbound: Inbound) -> None:
     if inbound.push_name and not chat.name_is_ours:
-        chat.name = inbound.push_name
+        chat.name = _storable(inbound.push_name)
     _meet(recording, chat, inbound)
     row = _to_row(recording, chat, inbound, MessageKind.INCOMING, Sender.CUSTOMER)
     row.answer = _decide(recording, chat, inbound).value
@@ -191,7 +194,7 @@ def _to_row(recording: _Recording, chat: ChatRow, inbound: Inbound, kind: Messag
         kind=kind.value,
         type=inbound.type.value,
         sender=sender.value,
-        text=inbound.text,
+        text=_storable(inbound.text),
         status=MessageStatus.RECEIVED.value,
         at=inbound.at,
         created_at=recording.now,
@@ -200,28 +203,32 @@ def _to_row(recording: _Recording, chat: ChatRow, inbound: Inbound, kind: Messag
     )
 
 
+def _storable(text: str) -> str:
+    """What both stores can hold: a NUL or half a surrogate pair in a stranger's text must not stop the journal."""
+    return text.replace("\x00", "").encode("utf-8", "replace").decode()
+
+
 # ---------------------------------------------------------------- own messages and receipts
 
 
-def _settle_own(recording: _Recording, inbound: Inbound) -> bool:
-    """Whether a message from our own account is one of our attempts; it is then proved to be sent."""
-    if inbound.attempt_id is None:
-        return False
-    row = recording.session.scalars(
-        select(MessageRow)
-        .where(
-            col(MessageRow.connection_id) == recording.connection.id,
-            col(MessageRow.attempt_id) == inbound.attempt_id,
-            col(MessageRow.status).in_([MessageStatus.SENDING.value, MessageStatus.UNCONFIRMED.value]),
-        )
-        .with_for_update(key_share=True)
-    ).one_or_none()
+def _settle_own(recording: _Recording, inbound: Inbound) -> None:
+    """A message from our own account that is one of our attempts: it is proved to be sent."""
+    session = recording.session
+    of_attempt = select(MessageRow).where(
+        col(MessageRow.connection_id) == recording.connection.id,
+        col(MessageRow.attempt_id) == inbound.attempt_id,
+        col(MessageRow.status).in_([MessageStatus.SENDING.value, MessageStatus.UNCONFIRMED.value]),
+    )
+    chat_id = session.execute(of_attempt.with_only_columns(col(MessageRow.chat_id))).scalar_one_or_none()
+    if chat_id is None:
+        return
+    lock_chat(session, chat_id)
+    row = session.scalars(of_attempt.with_for_update(key_share=True)).one_or_none()
     if row is not None:
         row.whatsapp_id, row.sent_at = inbound.whatsapp_id, inbound.at
-        recording.told += apply_receipt(recording.session, row, ReceiptKind.SENT, inbound.at)
-        recording.session.flush()
-        recording.told += match_receipts(recording.session, row)
-    return True
+        recording.told += apply_receipt(session, row, ReceiptKind.SENT, inbound.at)
+        session.flush()
+        recording.told += match_receipts(session, row)
 
 
 def _record_typed(recording: _Recording, chat: ChatRow, inbound: Inbound) -> None:
@@ -245,7 +252,8 @@ def _record_typed(recording: _Recording, chat: ChatRow, inbound: Inbound) -> Non
 def _take_over(recording: _Recording, chat: ChatRow, at: datetime) -> None:
     until = at + timedelta(minutes=recording.business.takeover_minutes)
     already_held = chat.takeover_until is not None and chat.takeover_until > recording.now
-    if until <= recording.now:
+    is_older = chat.taken_over_at is not None and at < chat.taken_over_at
+    if until <= recording.now or is_older:
         return
     chat.taken_over_at, chat.takeover_until = at, until
     if not already_held:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import func, select
 from sqlmodel import Session, col
 
-from boton.domain.conversations import ConversationStatus
+from boton.domain.conversations import ConversationOutcome, ConversationStatus
 from boton.domain.events import EventType, NewEvent
 from boton.domain.gateway import Attempt
 from boton.domain.messages import (
@@ -28,7 +28,15 @@ from boton.store.chats import set_flags
 from boton.store.connections import own
 from boton.store.engine import Database
 from boton.store.events import append_events
-from boton.store.steps import lock_chat, lock_message, match_receipts, move, show_in_chat, unshow_in_chat
+from boton.store.steps import (
+    end_conversation,
+    lock_chat,
+    lock_message,
+    match_receipts,
+    move,
+    show_in_chat,
+    unshow_in_chat,
+)
 from boton.store.tables import ChatRow, ConversationRow, MessageRow, SendRow
 
 _SETTLED_AT_ONCE = 100
@@ -71,7 +79,7 @@ def _advance(
         step: Attempt | Idle = Idle(why="not_owner")
         events = _record(session, record, now) if record else []
     else:
-        send = _lock_send(session, send_id)
+        send = _lock_send(session, send_id, connection_id)
         events = _record(session, record, now) if record else []
         step = _next_step(session, send, epoch, now, events)
     session.flush()
@@ -79,11 +87,12 @@ def _advance(
     return step
 
 
-def _lock_send(session: Session, send_id: str) -> SendRow:
+def _lock_send(session: Session, send_id: str, connection_id: str) -> SendRow:
+    """Not FOR SHARE: the first claim and the last one write this row, and two that share it would dead-lock then."""
     row = session.scalars(
         select(SendRow)
-        .where(col(SendRow.id) == send_id)
-        .with_for_update(read=True)
+        .where(col(SendRow.id) == send_id, col(SendRow.connection_id) == connection_id)
+        .with_for_update(key_share=True)
         .execution_options(populate_existing=True)
     ).one_or_none()
     if row is None:
@@ -119,7 +128,6 @@ def _next_queued(session: Session, send_id: str) -> MessageRow | None:
         .where(col(MessageRow.send_id) == send_id, col(MessageRow.status) == MessageStatus.QUEUED.value)
         .order_by(col(MessageRow.position))
         .limit(1)
-        .with_for_update(key_share=True)
         .execution_options(populate_existing=True)
     ).one_or_none()
 
@@ -174,8 +182,8 @@ def _finished_event(session: Session, send: SendRow, now: datetime) -> NewEvent:
 
 def _claim_message(session: Session, message_id: str, connection_id: str, epoch: int, now: datetime) -> Attempt | None:
     own(session, connection_id, epoch)
-    row = lock_message(session, message_id)
-    if row is None or row.connection_id != connection_id or row.status != MessageStatus.QUEUED.value:
+    row = session.get(MessageRow, message_id)
+    if row is None or row.connection_id != connection_id:
         return None
     events: list[NewEvent] = []
     attempt = _claim(session, row, epoch, now, None, events)
@@ -187,13 +195,18 @@ def _claim_message(session: Session, message_id: str, connection_id: str, epoch:
 def _claim(
     session: Session, row: MessageRow, epoch: int, now: datetime, send: SendRow | None, events: list[NewEvent]
 ) -> Attempt | None:
-    """`queued → sending` under the guards of the message's kind; None when one forbade it, which is then settled."""
+    """`queued → sending` under the guards of the message's kind; None when it is not queued any more, or when a guard
+    forbade it, which settles it.
+    """
     chat = lock_chat(session, row.chat_id)
+    lock_message(session, row.id)
+    if row.status != MessageStatus.QUEUED:
+        return None
     refusal = forbids(MessageKind(row.kind), _facts(chat, row, send, now), now)
     if refusal is not None:
         events += move(row, refusal.status, now, refusal.error)
         if row.kind == MessageKind.OPENING:
-            _end_unopened(session, chat, row, now, events)
+            events += end_conversation(session, chat, row.conversation_id, ConversationStatus.CANCELLED, None, now)
         return None
     events += move(row, MessageStatus.SENDING, now)
     row.attempt_id, row.epoch, row.at = new_id(Prefix.ATTEMPT), epoch, now
@@ -227,14 +240,6 @@ def _open_conversation(session: Session, chat: ChatRow, row: MessageRow) -> None
         conversation.status = ConversationStatus.WAITING.value
 
 
-def _end_unopened(session: Session, chat: ChatRow, row: MessageRow, now: datetime, events: list[NewEvent]) -> None:
-    conversation = session.get(ConversationRow, row.conversation_id)
-    if conversation is not None and conversation.ended_at is None:
-        conversation.status, conversation.ended_at = ConversationStatus.CANCELLED.value, now
-        data = {"conversationId": conversation.id, "jid": chat.jid, "status": conversation.status, "outcome": None}
-        events.append(NewEvent(business_id=chat.business_id, type=EventType.CONVERSATION_ENDED, at=now, data=data))
-
-
 def _to_attempt(row: MessageRow) -> Attempt:
     assert row.attempt_id is not None
     assert row.epoch is not None
@@ -266,24 +271,54 @@ def _record(session: Session, result: Result, now: datetime) -> list[NewEvent]:
     row = lock_message(session, found.id)
     if row is None or row.attempt_id != result.attempt.id:
         return []
+    events: list[NewEvent] = []
     if row.status == MessageStatus.UNCONFIRMED and result.is_due_again:
-        return move(row, MessageStatus.FAILED, now, _TOO_LATE)
-    if not may_become(MessageStatus(row.status), result.status):
-        return _record_id(session, row, result)
-    events = move(row, result.status, now, result.error)
-    if result.status is MessageStatus.QUEUED:
-        row.attempt_id, row.at = None, row.created_at
-        unshow_in_chat(session, chat, row)
-    return events + _record_id(session, row, result)
+        events += move(row, MessageStatus.FAILED, now, _TOO_LATE)
+    elif may_become(MessageStatus(row.status), result.status):
+        events += move(row, result.status, now, result.error)
+        if result.is_due_again:
+            _take_back(session, chat, row, now)
+    if row.status == MessageStatus.FAILED and row.kind == MessageKind.OPENING:
+        done, outcome = ConversationStatus.DONE, ConversationOutcome.ERROR
+        events += end_conversation(session, chat, row.conversation_id, done, outcome, now)
+    return events + _record_id(session, chat, row, result)
 
 
-def _record_id(session: Session, row: MessageRow, result: Result) -> list[NewEvent]:
+def _take_back(session: Session, chat: ChatRow, row: MessageRow, now: datetime) -> None:
+    """The message never left: it is due again, and nobody saw it."""
+    row.attempt_id, row.at = None, row.created_at
+    unshow_in_chat(session, chat, row)
+    if row.turn_id is not None:
+        chat.next_step_at = now
+
+
+def _record_id(session: Session, chat: ChatRow, row: MessageRow, result: Result) -> list[NewEvent]:
     if result.sent is None or row.whatsapp_id is not None:
         return []
+    _forget_echo(session, chat, row, result.sent.whatsapp_id)
     row.whatsapp_id = result.sent.whatsapp_id
     row.sent_at = row.sent_at or result.sent.at
     session.flush()
     return match_receipts(session, row)
+
+
+def _forget_echo(session: Session, chat: ChatRow, row: MessageRow, whatsapp_id: str) -> None:
+    """The phone showed this message before its id was known here, so that it was taken for one typed by a human."""
+    echo = session.scalars(
+        select(MessageRow).where(
+            col(MessageRow.connection_id) == row.connection_id,
+            col(MessageRow.chat_id) == row.chat_id,
+            col(MessageRow.whatsapp_id) == whatsapp_id,
+            col(MessageRow.kind) == MessageKind.PHONE.value,
+        )
+    ).one_or_none()
+    if echo is None:
+        return
+    unshow_in_chat(session, chat, echo)
+    if chat.taken_over_at == echo.at:
+        chat.taken_over_at = chat.takeover_until = None
+    session.delete(echo)
+    session.flush()
 
 
 def _list_left_in_flight(session: Session, connection_id: str, epoch: int) -> list[Attempt]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlmodel import Session, col
 
+from boton.domain.conversations import ConversationOutcome, ConversationStatus
 from boton.domain.events import EventType, NewEvent
 from boton.domain.gateway import ReceiptKind
 from boton.domain.messages import (
@@ -18,9 +19,7 @@ from boton.domain.messages import (
     check_transition,
     may_become,
 )
-from boton.store.tables import ChatRow, MessageRow, ReceiptRow
-
-_UNSHOWN = (MessageStatus.QUEUED, MessageStatus.CANCELLED, MessageStatus.EXPIRED)
+from boton.store.tables import ChatRow, ConversationRow, MessageRow, ReceiptRow
 
 _RECEIPT_STATUS = {
     ReceiptKind.SENT: MessageStatus.SENT,
@@ -73,7 +72,7 @@ def apply_receipt(session: Session, row: MessageRow, kind: ReceiptKind, at: date
     status = _RECEIPT_STATUS[kind]
     if not may_become(MessageStatus(row.status), status):
         return []
-    if row.sent_at is None:
+    if row.sent_at is None and status is not MessageStatus.FAILED:
         row.sent_at = at
     session.add(row)
     return move(row, status, at, _REFUSED_LATER if status is MessageStatus.FAILED else None)
@@ -104,14 +103,14 @@ def show_in_chat(chat: ChatRow, row: MessageRow) -> None:
 
 
 def unshow_in_chat(session: Session, chat: ChatRow, row: MessageRow) -> None:
-    """Takes a message that was not sent after all out of its chat's count. `row` is no longer in `sending`."""
+    """Takes a message that was not sent after all out of its chat's count. What has an attempt was shown."""
     session.flush()
     chat.message_count -= 1
     newest = session.scalars(
         select(MessageRow)
         .where(
             col(MessageRow.chat_id) == chat.id,
-            col(MessageRow.status).not_in([status.value for status in _UNSHOWN]),
+            or_(col(MessageRow.status) == MessageStatus.RECEIVED.value, col(MessageRow.attempt_id).is_not(None)),
             col(MessageRow.id) != row.id,
         )
         .order_by(col(MessageRow.at).desc(), col(MessageRow.id).desc())
@@ -127,3 +126,23 @@ def _make_last(chat: ChatRow, row: MessageRow) -> None:
     chat.last_text = row.text or ""
     chat.last_direction = Direction(row.direction).value
     chat.last_at = row.at
+
+
+def end_conversation(
+    session: Session,
+    chat: ChatRow,
+    conversation_id: str | None,
+    status: ConversationStatus,
+    outcome: ConversationOutcome | None,
+    now: datetime,
+) -> list[NewEvent]:
+    """Ends a conversation of a locked chat, unless it has ended; the event that tells it."""
+    conversation = session.get(ConversationRow, conversation_id) if conversation_id else None
+    if conversation is None or conversation.ended_at is not None:
+        return []
+    conversation.status, conversation.outcome = status.value, outcome.value if outcome else None
+    conversation.ended_at = now
+    if chat.conversation_id == conversation.id:
+        chat.conversation_id = None
+    data = {"conversationId": conversation.id, "jid": chat.jid, "status": status.value, "outcome": conversation.outcome}
+    return [NewEvent(business_id=chat.business_id, type=EventType.CONVERSATION_ENDED, at=now, data=data)]

@@ -17,7 +17,7 @@ from boton.domain.conversations import (
     TurnBrief,
     TurnStatus,
 )
-from boton.domain.events import EventType, NewEvent
+from boton.domain.events import NewEvent
 from boton.domain.messages import (
     Direction,
     MessageError,
@@ -32,11 +32,17 @@ from boton.ports import ModelAnswer
 from boton.store.engine import Database
 from boton.store.events import append_events
 from boton.store.rows import to_config
-from boton.store.steps import lock_chat, lock_message, move
+from boton.store.steps import end_conversation, lock_chat, lock_message, move
 from boton.store.tables import BusinessRow, ChatRow, ConversationRow, MessageRow, TurnRow
 
 _HISTORY = 60
-_UNSAID = [status.value for status in (MessageStatus.QUEUED, MessageStatus.CANCELLED, MessageStatus.EXPIRED)]
+_UNSAID = [
+    status.value
+    for status in (MessageStatus.QUEUED, MessageStatus.CANCELLED, MessageStatus.EXPIRED, MessageStatus.FAILED)
+]
+"""What the customer has not got is no part of the dialogue."""
+
+_SUPERSEDED = "superseded"
 
 
 class SqlTurnStore:
@@ -167,7 +173,10 @@ def _open_openings(session: Session, message_ids: Sequence[str], now: datetime) 
 def _close_turn(session: Session, turn_id: str, answer: ModelAnswer, now: datetime) -> list[str]:
     turn, chat = _lock_turn(session, turn_id)
     if turn.status != TurnStatus.OPEN:
-        return _messages_of(session, turn.id)
+        return _messages_of(session, turn)
+    if not turn.opening and not _is_still_due(session, turn):
+        turn.status, turn.closed_at, turn.reason = TurnStatus.DROPPED.value, now, _SUPERSEDED
+        return []
     turn.status, turn.closed_at = TurnStatus.CLOSED.value, now
     turn.tokens_in, turn.tokens_out = answer.tokens_in, answer.tokens_out
     if turn.conversation_id is not None:
@@ -193,8 +202,18 @@ def _lock_turn(session: Session, turn_id: str) -> tuple[TurnRow, ChatRow]:
     return turn, chat
 
 
-def _messages_of(session: Session, turn_id: str) -> list[str]:
-    ids = select(col(MessageRow.id)).where(col(MessageRow.turn_id) == turn_id).order_by(col(MessageRow.id))
+def _is_still_due(session: Session, turn: TurnRow) -> bool:
+    """Not when a later turn has answered its messages too, or a human has taken over since: a slow attempt of an
+    activity must not answer them again.
+    """
+    trigger = session.get(MessageRow, turn.trigger_id, populate_existing=True)
+    return trigger is not None and trigger.answer == AnswerDecision.DUE
+
+
+def _messages_of(session: Session, turn: TurnRow) -> list[str]:
+    if turn.opening:
+        return [turn.trigger_id] if turn.status == TurnStatus.CLOSED else []
+    ids = select(col(MessageRow.id)).where(col(MessageRow.turn_id) == turn.id).order_by(col(MessageRow.id))
     return list(session.scalars(ids))
 
 
@@ -248,7 +267,7 @@ def _fail_turn(session: Session, turn_id: str, code: str, detail: str, now: date
     turn.status, turn.closed_at, turn.reason = TurnStatus.DROPPED.value, now, code
     events: list[NewEvent] = []
     if turn.opening:
-        events += _fail_opening(session, turn, MessageError(code=code, detail=detail), now)
+        events += _fail_opening(session, chat, turn, MessageError(code=code, detail=detail), now)
     else:
         _settle_due(session, turn, AnswerDecision.FAILED)
         chat.next_step_at = now
@@ -256,18 +275,13 @@ def _fail_turn(session: Session, turn_id: str, code: str, detail: str, now: date
     append_events(session, events)
 
 
-def _fail_opening(session: Session, turn: TurnRow, error: MessageError, now: datetime) -> list[NewEvent]:
+def _fail_opening(session: Session, chat: ChatRow, turn: TurnRow, error: MessageError, now: datetime) -> list[NewEvent]:
     row = lock_message(session, turn.trigger_id)
     if row is None or row.status != MessageStatus.QUEUED:
         return []
-    events = move(row, MessageStatus.FAILED, now, error)
-    conversation = session.get(ConversationRow, turn.conversation_id) if turn.conversation_id else None
-    if conversation is None or conversation.ended_at is not None:
-        return events
-    conversation.status, conversation.outcome = ConversationStatus.DONE.value, ConversationOutcome.ERROR.value
-    conversation.ended_at = now
-    data = {"conversationId": conversation.id, "jid": row.jid, "status": "done", "outcome": "error"}
-    return [*events, NewEvent(business_id=row.business_id, type=EventType.CONVERSATION_ENDED, at=now, data=data)]
+    failed = move(row, MessageStatus.FAILED, now, error)
+    done, outcome = ConversationStatus.DONE, ConversationOutcome.ERROR
+    return failed + end_conversation(session, chat, turn.conversation_id, done, outcome, now)
 
 
 # ---------------------------------------------------------------- drafts

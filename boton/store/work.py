@@ -13,7 +13,8 @@ from boton.domain.events import KEPT_FOR
 from boton.ports import Overdue
 from boton.store.engine import Database
 from boton.store.events import forget_before
-from boton.store.tables import ChatRow, ConnectionRow, IdempotencyRow, LeaseRow, MetaRow, SendRow
+from boton.store.inserts import insert_or_ignore
+from boton.store.tables import ChatRow, ConnectionRow, IdempotencyRow, LeaseRow, MetaRow, ReceiptRow, SendRow
 
 _NAMESPACE_KEY = "temporal_namespace_id"
 _LONG_OVERDUE = timedelta(hours=1)
@@ -37,14 +38,16 @@ class SqlWorkStore:
         return await self._db.write(lambda session: _note_namespace(session, namespace_id, now))
 
     async def purge(self, now: datetime) -> None:
-        await self._db.write(lambda session: _purge(session, now - KEPT_FOR))
+        before = now - KEPT_FOR
+        while await self._db.write(lambda session: forget_before(session, before)):
+            pass
+        await self._db.write(lambda session: _purge(session, before))
 
 
 def _take_lease(session: Session, name: str, holder: str, now: datetime, until: datetime) -> bool:
-    row = session.scalars(select(LeaseRow).where(col(LeaseRow.name) == name).with_for_update()).one_or_none()
-    if row is None:
-        session.add(LeaseRow(name=name, holder=holder, until=until))
-        return True
+    dialect = session.get_bind().dialect
+    session.execute(insert_or_ignore(dialect, LeaseRow), {"name": name, "holder": holder, "until": until})
+    row = session.scalars(select(LeaseRow).where(col(LeaseRow.name) == name).with_for_update()).one()
     if row.holder != holder and row.until > now:
         return False
     row.holder, row.until = holder, until
@@ -55,10 +58,11 @@ def _list_overdue(session: Session, now: datetime, grace: timedelta, limit: int)
     found: list[Overdue] = []
     for kind, table in _KINDS:
         due_before = now if kind == "connection" else now - grace
-        rows = session.scalars(
-            select(table).where(table.next_step_at < due_before).order_by(table.next_step_at).limit(limit)
-        ).all()
-        found += [_to_overdue(kind, row) for row in rows if kind != "connection" or row.active]
+        overdue = select(table).where(table.next_step_at < due_before)
+        if kind == "connection":
+            overdue = overdue.where(table.active)
+        rows = session.scalars(overdue.order_by(table.next_step_at).limit(limit))
+        found += [_to_overdue(kind, row) for row in rows]
     return found
 
 
@@ -105,5 +109,6 @@ def _note_namespace(session: Session, namespace_id: str, now: datetime) -> bool:
 
 
 def _purge(session: Session, before: datetime) -> None:
-    forget_before(session, before)
+    """Receipts that found no message in all this time belong to none of ours."""
     session.execute(delete(IdempotencyRow).where(col(IdempotencyRow.created_at) < before))
+    session.execute(delete(ReceiptRow).where(col(ReceiptRow.at) < before))
