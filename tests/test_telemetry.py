@@ -173,6 +173,8 @@ async def main():
     async with await WorkflowEnvironment.start_local(dev_server_existing_path=temporal, runtime=runtime):
         print(fetch_exposition(serve_metrics(Metrics(), 0, port).port))
 asyncio.run(main())
+sys.stdout.flush()
+os._exit(0)  # Temporal's native threads sometimes crash while the interpreter is taken apart
 """
     text = subprocess.check_output([sys.executable, "-c", code], text=True, timeout=60)
     assert "boton_takeovers_total 0.0" in text

@@ -94,9 +94,9 @@ def find(phone: Annotated[str, typer.Argument(help="A number with country code, 
     """Shows a customer's chat, its state, and its workflows with links to the Temporal UI."""
     with obstacles_told():
         from boton.cli.find import show_chat
+        from boton.cli.process import leave
 
-        if not show_chat(phone):
-            raise typer.Exit(1)
+        leave(0 if show_chat(phone) else 1)
 
 
 @business.command(

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from boton.cli.obstacles import Obstacle, obstacles_told
+from boton.cli.process import leave
 from boton.cli.upfile import write_private
 from boton.passwords import hash_password, new_password
 from boton.settings import Settings, read_settings
@@ -55,6 +56,7 @@ def main() -> None:
 
         migrate(settings.store_url)
         print(json.dumps(asdict(asyncio.run(_prepare(settings)))), flush=True)
+    leave(0)
 
 
 async def _prepare(settings: Settings) -> Prepared:
