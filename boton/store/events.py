@@ -103,8 +103,8 @@ def _forget(session: Session, business_id: str, moment: datetime) -> bool:
     if oldest is None:
         return False
     first_kept = session.execute(seqs.where(col(EventRow.at) >= moment)).scalar_one_or_none()
-    end = oldest + _FORGOTTEN_AT_ONCE
+    end: int = oldest + _FORGOTTEN_AT_ONCE
     if first_kept is not None:
         end = min(end, first_kept)
     session.execute(delete(EventRow).where(ours, col(EventRow.seq) < end))
-    return end == oldest + _FORGOTTEN_AT_ONCE
+    return bool(end == oldest + _FORGOTTEN_AT_ONCE)

@@ -1,0 +1,260 @@
+"""What the bot owes, and how it is answered once."""
+
+from __future__ import annotations
+
+import pytest
+
+from boton.domain.conversations import TurnBrief
+from boton.domain.events import EventType
+from boton.domain.messages import MessageStatus, Sender
+from boton.domain.sends import SendKind
+from boton.errors import NotFound
+from boton.ports import Idle, ModelAnswer
+from boton.store.engine import Database
+from boton.store.tables import ConversationRow, TurnRow
+from tests.store.builders import NOW, at
+from tests.store.stage import (
+    NUMBER,
+    OTHER,
+    Stage,
+    failed,
+    incoming,
+    minutes,
+    numbers,
+    sent,
+    set_stage,
+    typed,
+)
+
+REPLY = ModelAnswer(text="¡Hola!", tokens_in=10, tokens_out=2)
+
+
+async def _answers(stage: Stage) -> list[str | None]:
+    return [row.answer for row in await stage.messages() if row.direction == "incoming"]
+
+
+async def _open(stage: Stage, *, number: str = NUMBER, seconds: float = 0) -> TurnBrief:
+    brief = await stage.turns.open_turn((await stage.chat(number)).id, at(seconds))
+    assert brief is not None
+    return brief
+
+
+async def test_turn_answers_everything_that_is_due(database: Database) -> None:
+    stage = await set_stage(database, bot_new_chats=True)
+    await stage.receive(incoming("hola", push_name="Juan"), incoming("¿tienen turno?", when=at(1)))
+    brief = await _open(stage)
+    assert (brief.opening, brief.customer_name, brief.instruction) == (False, "Juan", None)
+    assert [(line.sender, line.text) for line in brief.history] == [
+        (Sender.CUSTOMER, "hola"),
+        (Sender.CUSTOMER, "¿tienen turno?"),
+    ]
+    assert brief.config.business_name == "Mi Negocio"
+    (draft,) = await stage.turns.close_turn(brief.turn_id, REPLY, at(5))
+    row = await stage.message(draft)
+    assert (row.kind, row.sender, row.status, row.text, row.turn_id) == (
+        "reply",
+        "bot",
+        "queued",
+        "¡Hola!",
+        brief.turn_id,
+    )
+    assert await _answers(stage) == ["answered", "answered"]
+    assert await stage.turns.list_undelivered_drafts(brief.chat_id) == (stage.connection.id, [draft])
+    attempt = await stage.claim_message(draft)
+    assert attempt is not None
+    await stage.record(sent(attempt))
+    assert await stage.turns.open_turn(brief.chat_id, at(9)) is None
+    assert (await stage.chat()).next_step_at is None
+    (turn,) = await stage.all(TurnRow)
+    assert (turn.status, turn.tokens_in, turn.tokens_out, turn.closed_at) == ("closed", 10, 2, at(5))
+
+
+async def test_turn_is_found_again_by_its_last_message(database: Database) -> None:
+    stage = await set_stage(database, bot_new_chats=True)
+    await stage.receive(incoming())
+    first = await _open(stage)
+    assert (await _open(stage)).turn_id == first.turn_id
+    await stage.receive(incoming())
+    assert (await _open(stage)).turn_id != first.turn_id
+
+
+async def test_closing_twice_gives_the_same_drafts(database: Database) -> None:
+    stage = await set_stage(database, bot_new_chats=True)
+    await stage.receive(incoming())
+    brief = await _open(stage)
+    first = await stage.turns.close_turn(brief.turn_id, REPLY, NOW)
+    again = await stage.turns.close_turn(brief.turn_id, ModelAnswer(text="otra cosa"), NOW)
+    assert list(first) == list(again)
+    assert len([row for row in await stage.messages() if row.sender == "bot"]) == 1
+
+
+async def test_message_that_comes_while_the_model_thinks_is_the_next_turns(database: Database) -> None:
+    stage = await set_stage(database, bot_new_chats=True)
+    await stage.receive(incoming("uno"))
+    brief = await _open(stage)
+    await stage.receive(incoming("dos", when=at(1)))
+    await stage.turns.close_turn(brief.turn_id, REPLY, at(2))
+    assert await _answers(stage) == ["answered", "due"]
+    assert (await stage.chat()).next_step_at is not None
+    following = await _open(stage, seconds=3)
+    assert following.history[-1].text == "dos"
+    await stage.turns.close_turn(following.turn_id, REPLY, at(4))
+    assert await _answers(stage) == ["answered", "answered"]
+
+
+async def test_slow_attempt_does_not_answer_again_what_a_later_turn_has_answered(database: Database) -> None:
+    stage = await set_stage(database, bot_new_chats=True)
+    await stage.receive(incoming("uno"))
+    slow = await _open(stage)
+    await stage.receive(incoming("dos", when=at(1)))
+    quick = await _open(stage, seconds=2)
+    assert len(await stage.turns.close_turn(quick.turn_id, REPLY, at(3))) == 1
+    assert await stage.turns.close_turn(slow.turn_id, REPLY, at(4)) == []
+    assert await stage.turns.close_turn(slow.turn_id, REPLY, at(5)) == []
+    assert len([row for row in await stage.messages() if row.sender == "bot"]) == 1
+
+
+async def test_slow_attempt_does_not_answer_what_a_human_has_dealt_with(database: Database) -> None:
+    stage = await set_stage(database, bot_new_chats=True)
+    await stage.receive(incoming(when=at(0)))
+    slow = await _open(stage)
+    await stage.receive(typed(when=at(10)), now=at(10))
+    assert await stage.turns.open_turn(slow.chat_id, at(11)) is None
+    await stage.change(bot_enabled=True, now=at(20))
+    assert await stage.turns.close_turn(slow.turn_id, REPLY, at(21)) == []
+    assert await stage.turns.list_undelivered_drafts(slow.chat_id) == ("", [])
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"), [({"untouchable": True}, "untouchable"), ({"bot_enabled": False}, "bot_off"), (None, "held")]
+)
+async def test_what_the_bot_may_not_answer_any_more_is_not_due_any_more(
+    database: Database, change: dict[str, bool] | None, reason: str
+) -> None:
+    stage = await set_stage(database, bot_new_chats=True)
+    await stage.receive(incoming(when=at(0)))
+    if change is None:
+        await stage.receive(typed(when=at(10)), now=at(10))
+    else:
+        await stage.change(**change)
+    chat = await stage.chat()
+    assert await stage.turns.open_turn(chat.id, at(11)) is None
+    assert await _answers(stage) == [reason]
+    assert (await stage.chat()).next_step_at is None
+
+
+async def test_turn_that_the_model_could_not_answer_is_dropped(database: Database) -> None:
+    stage = await set_stage(database, bot_new_chats=True)
+    await stage.receive(incoming())
+    brief = await _open(stage)
+    await stage.receive(incoming())
+    await stage.turns.fail_turn(brief.turn_id, "ModelRefused", "no answer", at(5))
+    assert await _answers(stage) == ["failed", "due"]
+    (turn,) = await stage.all(TurnRow)
+    assert (turn.status, turn.reason, turn.closed_at) == ("dropped", "ModelRefused", at(5))
+    assert await stage.turns.close_turn(brief.turn_id, REPLY, at(6)) == []
+    brief = await _open(stage)
+    await stage.turns.close_turn(brief.turn_id, REPLY, at(7))
+    await stage.turns.fail_turn(brief.turn_id, "ModelRefused", "no answer", at(8))
+    assert await _answers(stage) == ["failed", "answered"]
+
+
+async def test_unknown_turn_is_not_found(database: Database) -> None:
+    stage = await set_stage(database)
+    with pytest.raises(NotFound):
+        await stage.turns.close_turn("trn_0", REPLY, NOW)
+    with pytest.raises(NotFound):
+        await stage.turns.fail_turn("trn_0", "x", "y", NOW)
+
+
+async def test_draft_not_sent_yet_keeps_the_chat_due(database: Database) -> None:
+    stage = await set_stage(database, bot_new_chats=True)
+    await stage.receive(incoming())
+    await stage.answer()
+    chat = await stage.chat()
+    assert await stage.turns.open_turn(chat.id, at(60)) is None
+    assert (await stage.chat()).next_step_at == at(60)
+
+
+async def test_history_holds_what_was_said_and_nothing_else(database: Database) -> None:
+    stage = await set_stage(database, bot_new_chats=True)
+    await stage.deliver(now=at(1))
+    refused = await stage.claim((await stage.accept()).send.id, now=at(2))
+    await stage.record(failed(refused))
+    await stage.accept(expires_at=at(1))
+    await stage.receive(incoming("hola", when=at(3)), now=at(3))
+    brief = await _open(stage, seconds=4)
+    assert [(line.sender, line.text) for line in brief.history] == [
+        (Sender.API, f"hola {NUMBER}"),
+        (Sender.CUSTOMER, "hola"),
+    ]
+
+
+async def test_turns_of_two_chats_do_not_mix(database: Database) -> None:
+    stage = await set_stage(database, bot_new_chats=True)
+    await stage.receive(incoming("uno"), incoming("dos", number=OTHER))
+    brief = await _open(stage)
+    await stage.turns.close_turn(brief.turn_id, REPLY, NOW)
+    assert [line.text for line in (await _open(stage, number=OTHER)).history] == ["dos"]
+    assert await _answers(stage) == ["answered", "due"]
+
+
+# -------------------------------------------------------------------- openings
+
+
+async def test_opening_is_written_as_instructed(database: Database) -> None:
+    stage = await set_stage(database)
+    accepted = await stage.accept(NUMBER, OTHER, kind=SendKind.INSTRUCTION)
+    ids = [one.message_id for one in accepted.recipients]
+    first, second = await stage.turns.open_openings(ids, NOW)
+    assert (first.opening, first.instruction, first.connection_id) == (True, f"hola {NUMBER}", stage.connection.id)
+    assert second.instruction == f"hola {OTHER}"
+    assert list(await stage.turns.close_turn(first.turn_id, REPLY, NOW)) == ids[:1]
+    assert list(await stage.turns.close_turn(first.turn_id, REPLY, NOW)) == ids[:1]
+    assert [one.turn_id for one in await stage.turns.open_openings(ids, NOW)] == [second.turn_id]
+    row = await stage.message(ids[0])
+    assert (row.text, row.status, row.turn_id) == ("¡Hola!", "queued", None)
+    assert await stage.turns.list_undelivered_drafts(first.chat_id) == ("", [])
+    assert (await stage.claim(accepted.send.id)).text == "¡Hola!"
+
+
+async def test_answer_in_a_conversation_knows_its_instruction(database: Database) -> None:
+    stage = await set_stage(database)
+    accepted = await stage.open_conversation()
+    await stage.record(sent(await stage.claim(accepted.send.id)))
+    await stage.receive(incoming("sí, dale", when=at(60)), now=at(60))
+    brief = await _open(stage, seconds=61)
+    assert (brief.opening, brief.instruction) == (False, f"hola {NUMBER}")
+    assert [line.sender for line in brief.history] == [Sender.BOT, Sender.CUSTOMER]
+    await stage.turns.close_turn(brief.turn_id, REPLY, at(62))
+    (conversation,) = await stage.all(ConversationRow)
+    assert (conversation.status, conversation.turns) == ("waiting", 2)
+    (received,) = await stage.told(EventType.MESSAGE_RECEIVED)
+    assert received.data["conversationId"] == accepted.recipients[0].conversation_id
+
+
+async def test_opening_that_nobody_could_write_fails_with_its_conversation(database: Database) -> None:
+    stage = await set_stage(database)
+    accepted = await stage.accept(*numbers(2), kind=SendKind.INSTRUCTION)
+    brief, _ = await stage.turns.open_openings([one.message_id for one in accepted.recipients], NOW)
+    for _ in range(2):
+        await stage.turns.fail_turn(brief.turn_id, "ModelRefused", "no answer", at(5))
+    row = await stage.message(accepted.recipients[0].message_id)
+    assert (row.status, row.error_code) == ("failed", "ModelRefused")
+    conversation = next(one for one in await stage.all(ConversationRow) if one.chat_id == row.chat_id)
+    assert (conversation.status, conversation.outcome, conversation.ended_at) == ("done", "error", at(5))
+    assert len(await stage.told(EventType.CONVERSATION_ENDED)) == 1
+    assert await stage.statuses_told() == ["failed"]
+    step = await stage.advance(accepted.send.id)
+    assert step == Idle(why="compose", message_ids=(accepted.recipients[1].message_id,))
+
+
+async def test_opening_settled_while_the_model_wrote_stays_as_it_is(database: Database) -> None:
+    stage = await set_stage(database)
+    accepted = await stage.accept(kind=SendKind.INSTRUCTION, expires_at=minutes(1))
+    (brief,) = await stage.turns.open_openings([accepted.recipients[0].message_id], NOW)
+    await stage.advance(accepted.send.id, now=minutes(2))
+    await stage.turns.close_turn(brief.turn_id, REPLY, minutes(3))
+    assert await stage.status(accepted) in {MessageStatus.EXPIRED, MessageStatus.QUEUED}
+    assert await stage.advance(accepted.send.id, now=minutes(4)) == Idle(why="done")
+    assert await stage.status(accepted) is MessageStatus.EXPIRED
