@@ -1,0 +1,143 @@
+"""A real Temporal server, our workflows in their sandbox, and activities by script under the same names."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest_asyncio
+from temporalio import activity
+from temporalio.client import Client, WorkflowHandle
+from temporalio.worker import Worker
+
+from activities.chatting import ComposeOpenings, ComposeTurn, Drafts
+from activities.holding import HoldConnection, HoldEnded
+from activities.sending import BatchStep, SendBatch, SendMessages
+from boton import names
+from boton.temporal import sandbox_runner
+from tests.temporal_server import shared_server
+from tests.waiting import eventually
+from workflows.chat import ChatWorkflow
+from workflows.connection import ConnectionWorkflow
+from workflows.send import SendWorkflow
+from workflows.starter import TemporalStarter
+
+
+class Script:
+    """What each activity answers, call by call: a value, an error to raise, or a function of its input to await."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, deque[Any]] = defaultdict(deque)
+        self.calls: dict[str, list[Any]] = defaultdict(list)
+
+    def will(self, name: str, *answers: Any) -> None:
+        self.answers[name].extend(answers)
+
+    async def play(self, name: str, given: Any, otherwise: Any) -> Any:
+        self.calls[name].append(given)
+        answer = self.answers[name].popleft() if self.answers[name] else otherwise
+        if callable(answer):
+            answer = await answer()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    @activity.defn(name="send_batch")
+    async def send_batch(self, given: SendBatch) -> BatchStep:
+        step: BatchStep = await self.play("send_batch", given, BatchStep(state="done"))
+        return step
+
+    @activity.defn(name="send_messages")
+    async def send_messages(self, given: SendMessages) -> BatchStep:
+        step: BatchStep = await self.play("send_messages", given, BatchStep(state="done", settled=1))
+        return step
+
+    @activity.defn(name="compose_turn")
+    async def compose_turn(self, given: ComposeTurn) -> Drafts:
+        drafts: Drafts = await self.play("compose_turn", given, Drafts())
+        return drafts
+
+    @activity.defn(name="compose_openings")
+    async def compose_openings(self, given: ComposeOpenings) -> None:
+        await self.play("compose_openings", given, None)
+
+    @activity.defn(name="give_up_turn")
+    async def give_up_turn(self, given: ComposeTurn) -> None:
+        await self.play("give_up_turn", given, None)
+
+    @activity.defn(name="give_up_openings")
+    async def give_up_openings(self, given: ComposeOpenings) -> None:
+        await self.play("give_up_openings", given, None)
+
+    @activity.defn(name="hold_connection")
+    async def hold_connection(self, given: HoldConnection) -> HoldEnded:
+        ended: HoldEnded = await self.play("hold_connection", given, HoldEnded(status="stopped"))
+        return ended
+
+
+class Stage:
+    """One connection with its queues served by a script, and the product's own way of starting workflows."""
+
+    def __init__(self, client: Client, script: Script) -> None:
+        self.client, self.script = client, script
+        self.connection_id = f"con_{uuid.uuid4().hex}"
+        self.starter = TemporalStarter(client)
+
+    def id(self, prefix: str) -> str:
+        return f"{prefix}_{uuid.uuid4().hex}"
+
+    def handle(self, workflow_id: str) -> WorkflowHandle[Any, Any]:
+        return self.client.get_workflow_handle(workflow_id)
+
+    async def details(self, workflow_id: str, holds: Callable[[str], object]) -> str:
+        """What an operator reads, as soon as it holds."""
+        handle = self.handle(workflow_id)
+        query = "__temporal_workflow_metadata"
+
+        async def fetch() -> str:
+            metadata = await handle.query(query)
+            return str(metadata.get("currentDetails", "") if isinstance(metadata, dict) else metadata)
+
+        return await eventually(fetch, holds)
+
+    async def status(self, workflow_id: str) -> str | None:
+        described = await self.handle(workflow_id).describe()
+        pair = [one for one in described.typed_search_attributes if one.key.name == names.SEARCH_STATUS]
+        return str(pair[0].value) if pair else None
+
+
+@pytest_asyncio.fixture
+async def stage() -> AsyncIterator[Stage]:
+    """All workers of a product in one: the shared queues belong to this test while it runs."""
+    client = await shared_server().connect()
+    script = Script()
+    stage = Stage(client, script)
+    workers = [
+        Worker(
+            client,
+            task_queue=names.WORK_QUEUE,
+            workflows=[SendWorkflow, ChatWorkflow, ConnectionWorkflow],
+            activities=[script.compose_turn, script.compose_openings, script.give_up_turn, script.give_up_openings],
+            workflow_runner=sandbox_runner(),
+        ),
+        Worker(client, task_queue=names.CONNECTIONS_QUEUE, activities=[script.hold_connection]),
+        Worker(
+            client,
+            task_queue=names.fast_queue(stage.connection_id),
+            activities=[script.send_batch, script.send_messages],
+        ),
+        Worker(
+            client,
+            task_queue=names.slow_queue(stage.connection_id),
+            activities=[script.send_batch, script.send_messages],
+        ),
+    ]
+    running = [asyncio.create_task(worker.run()) for worker in workers]
+    yield stage
+    async for execution in client.list_workflows('ExecutionStatus="Running"'):
+        await client.get_workflow_handle(execution.id, run_id=execution.run_id).terminate("the test is over")
+    await asyncio.gather(*(worker.shutdown() for worker in workers))
+    await asyncio.gather(*running)
