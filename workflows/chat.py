@@ -41,22 +41,28 @@ class ChatWorkflow:
         self._looked = True
 
     @workflow.run
-    async def run(self, chat: ChatInput) -> int:
+    async def run(self, chat: ChatInput) -> int:  # noqa: ARG002 - the SDK passes it to both
         """Answers how many turns the bot took."""
         while self._looked:
             self._looked = False
             await self._answer_all()
-            if workflow.info().is_continue_as_new_suggested():
-                workflow.continue_as_new(ChatInput(chat.chat_id, turns=self._turns))
             await self._rest()
         self._tell("idle", "Nothing is owed; the customer's next message starts a new run.")
         return self._turns
 
     async def _answer_all(self) -> None:
+        """Until nothing is owed. A phone that is away for days, or a customer who never stops, needs several runs."""
         while (drafts := await self._compose()).message_ids:
             self._tell("replying", "The reply is with the phone's link process.")
-            await self._send(drafts)
-            self._turns += 1
+            step = await self._send(drafts)
+            self._turns += step.state == "done"
+            self._continue_in_time()
+        self._continue_in_time()
+
+    def _continue_in_time(self) -> None:
+        """A new run looks at the store first, so a look that came meanwhile is not lost."""
+        if workflow.info().is_continue_as_new_suggested():
+            workflow.continue_as_new(ChatInput(self._chat_id, turns=self._turns))
 
     async def _compose(self) -> Drafts:
         self._tell("thinking", "The language model writes the answer to what came in.")
@@ -87,8 +93,8 @@ class ChatWorkflow:
             summary="the model gave no answer: the turn is dropped",
         )
 
-    async def _send(self, drafts: Drafts) -> None:
-        await workflow.execute_activity(
+    async def _send(self, drafts: Drafts) -> BatchStep:
+        step: BatchStep = await workflow.execute_activity(
             "send_messages",
             SendMessages(drafts.message_ids),
             result_type=BatchStep,
@@ -98,6 +104,7 @@ class ChatWorkflow:
             retry_policy=policies.UNTIL_IT_WORKS,
             summary="claims, sends and records the reply",
         )
+        return step
 
     async def _rest(self) -> None:
         self._tell("waiting", "Answered; waits a minute for the customer's next message.")

@@ -16,6 +16,10 @@ with workflow.unsafe.imports_passed_through():
     from workflows import policies
 
 _STATUS = SearchAttributeKey.for_keyword(names.SEARCH_STATUS)
+_SHORTEST_WAIT = timedelta(seconds=1)
+"""The store's clock may be behind Temporal's: what is not due yet there must not be asked for in a tight loop."""
+
+_NOT_OWNER_WAIT = timedelta(seconds=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +85,9 @@ class SendWorkflow:
                 await self._wait(None)
             case "wait" if step.until is not None:
                 self._tell("waiting", f"Goes on at {step.until:%Y-%m-%d %H:%M:%S} UTC.")
-                await self._wait(step.until - workflow.now())
+                await self._wait(max(step.until - workflow.now(), _SHORTEST_WAIT))
             case "not_owner":
-                await self._wait(timedelta(seconds=2))
+                await self._wait(_NOT_OWNER_WAIT)
 
     async def _write_openings(self, message_ids: tuple[str, ...]) -> None:
         self._tell("writing", f"The bot writes {len(message_ids)} opening messages.")
@@ -108,8 +112,6 @@ class SendWorkflow:
 
     async def _wait(self, timeout: timedelta | None) -> None:
         """Until the store changed or, at the latest, until the time-out."""
-        if timeout is not None and timeout <= timedelta(0):
-            return
         try:
             await workflow.wait_condition(lambda: self._looked, timeout=timeout)
         except TimeoutError:
