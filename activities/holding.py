@@ -8,6 +8,8 @@ from typing import Protocol
 
 from temporalio import activity
 
+from boton.errors import BotonError
+
 _CHECK_SECONDS = 1.0
 
 
@@ -26,6 +28,17 @@ class HoldEnded:
     reason: str = ""
 
 
+class OwnershipLost(BotonError):
+    """Another link owns the number. Whoever held it must not take it back by itself: if the attempt is still the
+    valid one, Temporal retries it; if the other owner has the valid one, it does not.
+    """
+
+    code = "ownership_lost"
+
+    def __init__(self, connection_id: str) -> None:
+        super().__init__(f"Another link owns connection {connection_id}.")
+
+
 class LinkKeeper(Protocol):
     """The link processes of this host, one for each phone number it holds."""
 
@@ -33,7 +46,10 @@ class LinkKeeper(Protocol):
         """The running link of this number is kept, else one is started."""
 
     async def check(self, connection_id: str) -> HoldEnded | None:
-        """Starts a link again that died (with back-off); answers when the number can be held no longer."""
+        """Starts a link again that died (with back-off); answers when the number can be held no longer.
+
+        Raises OwnershipLost.
+        """
 
     async def release(self, connection_id: str) -> None:
         """Ends the link."""

@@ -13,8 +13,10 @@ import contextlib
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from datetime import timedelta
 from functools import partial
+from typing import Any
 
 from temporalio.client import Client
 from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
@@ -24,7 +26,7 @@ from activities.sending import SendingActivities
 from boton import names
 from boton.clock import utc_now
 from boton.domain.connections import Connection, ConnectionStatus, Gateway
-from boton.domain.gateway import GatewayEvent, Inbound
+from boton.domain.gateway import Attempt, GatewayEvent, Inbound
 from boton.domain.messages import Direction, MessageKind, MessageStatus
 from boton.errors import ConnectionAway, NotFound, SessionReplaced, StaleEpoch
 from boton.ports import Result, WhatsAppGateway
@@ -52,6 +54,9 @@ _READ_WAIT = 20.0
 _REOPEN_FIRST = 0.5
 _REOPEN_LONGEST = 10.0
 _SETTLE_EVERY = 30.0
+_CLAIM_ANSWERED = timedelta(seconds=60)
+"""A claim's transaction has answered, or never will."""
+
 _LOOK_SECONDS = 5.0
 _LOOKS_IN_FLIGHT = 8
 _SLOTS = 20
@@ -108,7 +113,7 @@ class Link:
         self._connection = connection
         self._epoch = epoch
         self._stop = stop
-        self._lost = False
+        self._lost = self._failed = False
         self._metrics = Metrics()
         self._connections = SqlConnectionStore(database)
         self._inbox = SqlInboxStore(database)
@@ -134,21 +139,34 @@ class Link:
         server = serve_metrics(self._metrics, 0, sdk_port)
         _tell_host({"metricsPort": server.port if server else None, "epoch": self._epoch})
         tasks = [
-            asyncio.create_task(self._listen_to_host()),
-            asyncio.create_task(self._keep_session()),
-            asyncio.create_task(self._settle_now_and_then()),
-            asyncio.create_task(self._close_batches()),
+            asyncio.create_task(self._stand_or_fall(task))
+            for task in (
+                self._listen_to_host(),
+                self._keep_session(),
+                self._settle_now_and_then(),
+                self._close_batches(),
+            )
         ]
         client = await connect_patiently(self._settings.temporal(), runtime, self._stop)
         if client is not None:
             self._starter = TemporalStarter(client)
             await self._serve_queues(client)
-        for task in tasks:
+        ending = [*tasks, *self._looks]
+        for task in ending:
             task.cancel()
-        await asyncio.gather(*tasks, *self._looks, return_exceptions=True)
+        await asyncio.gather(*ending, return_exceptions=True)
         await self._sending.drain()
         await self._gateway.close()
-        return LOST_OWNERSHIP if self._lost else 0
+        return LOST_OWNERSHIP if self._lost else int(self._failed)
+
+    async def _stand_or_fall(self, part: Coroutine[Any, Any, None]) -> None:
+        """A part that ends by an error ends the link, which its host starts again: half a link helps nobody."""
+        try:
+            await part
+        except Exception:
+            log.exception("link failed", extra={"connection": self._connection.id})
+            self._failed = True
+            self._stop.set()
 
     # -------------------------------------------------------- the host
 
@@ -201,16 +219,31 @@ class Link:
         """Asks again what nobody could tell before."""
         while True:
             await asyncio.sleep(_SETTLE_EVERY)
-            with contextlib.suppress(ConnectionAway):
+            try:
                 await self._settle_all()
+            except ConnectionAway:
+                continue
+            except SessionReplaced:
+                self.lost_ownership()
+            except Exception:
+                log.exception("attempts not settled", extra={"connection": self._connection.id})
 
     async def _settle_all(self) -> None:
         """Settles what was left in flight. Raises ConnectionAway when the gateway cannot be asked."""
-        for attempt in await self._outbox.list_left_in_flight(self._connection.id, self._epoch):
+        for attempt in await self._outbox.list_left_in_flight(self._connection.id, self._epoch + 1):
+            if self._may_still_end(attempt):
+                continue
             result = await self._courier.settle(attempt)
             if result is None:
                 raise ConnectionAway("the gateway cannot be asked what became of earlier attempts")
             await self._courier.record(result)
+
+    def _may_still_end(self, attempt: Attempt) -> bool:
+        """An attempt of this link that is under way, or whose claim may be on its way back from the store. One that
+        is older and unknown here was claimed by a transaction whose answer was lost.
+        """
+        young = utc_now() - attempt.claimed_at < _CLAIM_ANSWERED
+        return attempt.epoch == self._epoch and (young or self._courier.is_under_way(attempt))
 
     # -------------------------------------------------------- coming in
 
@@ -242,6 +275,8 @@ class Link:
             await self._tell_status(ConnectionStatus.DISCONNECTED, reason)
         except StaleEpoch:
             self.lost_ownership()
+        except Exception:
+            log.exception("status not recorded", extra={"connection": self._connection.id})
 
     async def _tell_status(self, status: ConnectionStatus, reason: str | None) -> None:
         self._metrics.set_connections({status.value: 1})

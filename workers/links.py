@@ -14,17 +14,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from activities.holding import HoldEnded
+from activities.holding import HoldEnded, OwnershipLost
 from boton.metrics_text import fetch_exposition
 from boton.processes import tie_to
-from workers.running import ENDED
+from workers.running import ENDED, LOST_OWNERSHIP
 
 log = logging.getLogger(__name__)
 
-_SILENCE_SECONDS = 15.0
-"""A link that answers no ping for so long is frozen: it is killed and replaced."""
+PATIENCE = 15
+"""A link that leaves so many pings unanswered (one goes out with each check, once a second) is frozen: it is killed
+and replaced. Counted, not timed: a host that was stopped itself must not blame its links.
+"""
 
-_START_SECONDS = 60.0
+_STARTING_PATIENCE = 60
 _FIRST_PAUSE = 0.25
 _LONGEST_PAUSE = 30.0
 _HEALTHY_SECONDS = 60.0
@@ -39,8 +41,9 @@ class LinkProcess:
     def __init__(self, process: asyncio.subprocess.Process, ready: Callable[[], None]) -> None:
         self._process = process
         self._ready = ready
-        self._heard_at = self._started_at = time.monotonic()
+        self._started_at = time.monotonic()
         self._answered = False
+        self._unanswered = 0
         self.metrics_port: int | None = None
         self.ended: HoldEnded | None = None
         self._listening = asyncio.create_task(self._listen())
@@ -50,6 +53,7 @@ class LinkProcess:
         """`ready` is called when the process has told its metrics port."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
+            "-P",
             "-m",
             "workers.link",
             connection_id,
@@ -71,12 +75,13 @@ class LinkProcess:
     def age(self) -> float:
         return time.monotonic() - self._started_at
 
-    def is_frozen(self) -> bool:
-        patience = _SILENCE_SECONDS if self._answered else _START_SECONDS
-        return time.monotonic() - self._heard_at > patience
+    def is_frozen(self, patience: int) -> bool:
+        """Whether it left more than so many pings unanswered; one that just starts may take longer."""
+        return self._unanswered > (patience if self._answered else max(patience, _STARTING_PATIENCE))
 
     def ping(self) -> None:
         assert self._process.stdin is not None
+        self._unanswered += 1
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self._process.stdin.write(b"ping\n")
 
@@ -98,14 +103,13 @@ class LinkProcess:
     async def _listen(self) -> None:
         assert self._process.stdout is not None
         async for line in self._process.stdout:
-            self._heard_at = time.monotonic()
             with contextlib.suppress(ValueError, TypeError, KeyError):
                 self._hear(json.loads(line))
         await self._process.wait()
 
     def _hear(self, told: dict[str, Any]) -> None:
         if "pong" in told:
-            self._answered = True
+            self._answered, self._unanswered = True, 0
         if "metricsPort" in told:
             self.metrics_port = told["metricsPort"]
             self._ready()
@@ -122,17 +126,25 @@ class _Held:
         self.start_at: float | None = None
         self.leaving: asyncio.TimerHandle | None = None
 
+    def keep(self) -> None:
+        """An attempt holds it: it does not leave."""
+        if self.leaving is not None:
+            self.leaving.cancel()
+            self.leaving = None
+
 
 class Links:
     """The LinkKeeper port. `changed` is told whenever a link process starts, is ready or ends."""
 
-    def __init__(self, changed: Callable[[dict[str, LinkProcess]], None]) -> None:
+    def __init__(self, changed: Callable[[dict[str, LinkProcess]], None], patience: int = PATIENCE) -> None:
         self._held: dict[str, _Held] = {}
         self._changed = changed
+        self._patience = patience
+        self._starting = asyncio.Lock()
         self._releasing: set[asyncio.Task[None]] = set()
 
     def running(self) -> dict[str, LinkProcess]:
-        return {key: held.link for key, held in self._held.items() if held.link.exit_code is None}
+        return {key: held.link for key, held in list(self._held.items()) if held.link.exit_code is None}
 
     def expositions(self) -> dict[str, str]:
         """The metrics of every link, by connection id."""
@@ -141,24 +153,25 @@ class Links:
         return {key: text for key, text in texts.items() if text is not None}
 
     async def adopt_or_start(self, connection_id: str) -> None:
-        held = self._held.get(connection_id)
-        if held is not None:
-            if held.leaving is not None:
-                held.leaving.cancel()
-                held.leaving = None
-            return
-        self._held[connection_id] = _Held(await LinkProcess.start(connection_id, self._tell))
-        self._tell()
+        async with self._starting:  # an attempt and its successor may overlap
+            held = self._held.get(connection_id)
+            if held is None:
+                self._held[connection_id] = _Held(await LinkProcess.start(connection_id, self._tell))
+                self._tell()
+            else:
+                held.keep()
 
     async def check(self, connection_id: str) -> HoldEnded | None:
+        """Raises OwnershipLost when another link took the number: Temporal then chooses who goes on."""
         held = self._held.get(connection_id)
         if held is None:
             await self.adopt_or_start(connection_id)
             return None
+        held.keep()  # an earlier attempt may have left after this one adopted it
         if held.link.exit_code is not None:
             return await self._replace(connection_id, held)
         held.link.ping()
-        if held.link.is_frozen():
+        if held.link.is_frozen(self._patience):
             log.warning("link does not answer and is killed", extra={"connection": connection_id})
             held.link.kill()
         return None
@@ -177,7 +190,8 @@ class Links:
 
     async def close(self) -> None:
         """Ends every link, side by side."""
-        await asyncio.gather(*(self.release(connection_id) for connection_id in list(self._held)))
+        releases = [self.release(connection_id) for connection_id in list(self._held)]
+        await asyncio.gather(*releases, *self._releasing)
 
     def _release_later(self, connection_id: str) -> None:
         task = asyncio.ensure_future(self.release(connection_id))
@@ -188,6 +202,9 @@ class Links:
         """A dead link is started again after a pause that doubles while it keeps dying."""
         if held.link.exit_code == ENDED:
             return held.link.ended or HoldEnded(status="stopped")
+        if held.link.exit_code == LOST_OWNERSHIP:
+            await self.release(connection_id)
+            raise OwnershipLost(connection_id)
         now = time.monotonic()
         if held.start_at is None:
             held.pause = _FIRST_PAUSE if held.link.age > _HEALTHY_SECONDS else min(held.pause * 2, _LONGEST_PAUSE)
@@ -196,9 +213,14 @@ class Links:
             log.warning("link ended", extra=extra)
             self._tell()
         elif now >= held.start_at:
-            held.link, held.start_at = await LinkProcess.start(connection_id, self._tell), None
-            self._tell()
+            await self._start_again(connection_id, held)
         return None
+
+    async def _start_again(self, connection_id: str, held: _Held) -> None:
+        async with self._starting:
+            if held.start_at is not None and self._held.get(connection_id) is held:
+                held.link, held.start_at = await LinkProcess.start(connection_id, self._tell), None
+                self._tell()
 
     def _tell(self) -> None:
         self._changed(self.running())

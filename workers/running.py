@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
+from typing import Any, TypeVar
 
 from temporalio.client import Client
 from temporalio.runtime import Runtime
@@ -15,6 +16,8 @@ from temporalio.worker import Worker
 from boton.temporal import TemporalAddress, connect
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 LOST_OWNERSHIP = 3
 """A link's exit code: another link has a higher epoch."""
@@ -46,7 +49,7 @@ async def connect_patiently(address: TemporalAddress, runtime: Runtime, stop: as
     pause = _FIRST_PAUSE
     while not stop.is_set():
         try:
-            return await asyncio.wait_for(connect(address, runtime=runtime), 10)
+            return await unless_stopped(stop, asyncio.wait_for(connect(address, runtime=runtime), 10))
         except (RuntimeError, OSError, TimeoutError) as error:
             log.warning("temporal does not answer", extra={"target": address.target, "reason": type(error).__name__})
         await sleep_until(stop, pause)
@@ -69,6 +72,19 @@ async def serve(make_worker: Callable[[], Worker], stop: asyncio.Event) -> None:
         else:
             await worker.shutdown()
             await asyncio.wait({running})
+
+
+async def unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """What `work` answers; None, with the work cancelled, when the stop comes first."""
+    working = asyncio.create_task(work)
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        working.cancel()
+        stopping.cancel()
+        await asyncio.wait({working})
 
 
 async def sleep_until(stop: asyncio.Event, seconds: float) -> None:

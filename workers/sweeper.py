@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from boton.ports import Overdue, WorkflowStarter, WorkStore
-from workers.running import sleep_until
+from workers.running import sleep_until, unless_stopped
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class Sweeper:
         """Sweeps until the stop. Nothing that fails ends it: the next round tries again."""
         while not stop.is_set():
             try:
-                more = await self.sweep()
+                more = await unless_stopped(stop, self.sweep())
             except Exception as error:  # noqa: BLE001 - the next round tries again
                 more = False
                 log.warning("sweep failed", extra={"reason": type(error).__name__})
