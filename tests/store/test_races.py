@@ -1,0 +1,409 @@
+"""Every race of the architecture's last section, forced on PostgreSQL: one transaction has done its work and is held
+before its commit, the other is seen to wait for it, then the first one is let go.
+
+SQLite has one writer at a time and cannot show these.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Awaitable, Coroutine
+from typing import Any, TypeVar
+
+import psycopg
+import pytest
+import pytest_asyncio
+from sqlalchemy import event, update
+from sqlmodel import Session, col
+
+from boton.domain.events import EventType, NewEvent
+from boton.domain.gateway import Attempt, GatewayEvent
+from boton.domain.messages import MessageStatus
+from boton.domain.sends import SendStatus
+from boton.errors import StaleEpoch
+from boton.ports import Idle, ModelAnswer
+from boton.store.engine import Database, Work, open_database
+from boton.store.events import append_events
+from boton.store.tables import SendRow, TurnRow
+from tests.store.builders import NOW, at
+from tests.store.stage import NUMBER, OTHER, Stage, incoming, not_sent, sent, set_stage, typed
+
+T = TypeVar("T")
+S = TypeVar("S")
+_PATIENCE = 30.0
+
+
+class Held(Database):
+    """A store whose transactions do their work and then wait, uncommitted, until they are let go."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.worked = threading.Event()
+        self.let_go = threading.Event()
+
+    async def write(self, work: Work[T]) -> T:
+        def hold(session: Session) -> T:
+            result = work(session)
+            session.flush()
+            self.worked.set()
+            assert self.let_go.wait(_PATIENCE)
+            return result
+
+        return await self._database.write(hold)
+
+    async def read(self, work: Work[T]) -> T:
+        return await self._database.read(work)
+
+
+class Two:
+    """The same business seen through two stores with connections of their own; those of `slow` are held."""
+
+    def __init__(self, url: str, quick: Stage, held: Held) -> None:
+        self._url = url
+        self._held = held
+        self.quick = quick
+        self.slow = Stage(held, quick.business, quick.connection, quick.epoch)
+
+    async def race(self, first: Coroutine[Any, Any, T], second: Coroutine[Any, Any, S]) -> tuple[T, S]:
+        """`first` (of `slow`) is held before its commit, `second` must wait for it; what they answered in the end."""
+        held = asyncio.create_task(first)
+        assert await asyncio.to_thread(self._held.worked.wait, _PATIENCE)
+        waiting = asyncio.create_task(second)
+        await self._until_one_waits(waiting)
+        self._held.let_go.set()
+        return await held, await waiting
+
+    async def beside(self, first: Coroutine[Any, Any, T], second: Coroutine[Any, Any, S]) -> tuple[T, S]:
+        """`second` runs to its end while `first` (of `slow`) is held before its commit."""
+        held = asyncio.create_task(first)
+        assert await asyncio.to_thread(self._held.worked.wait, _PATIENCE)
+        answer = await asyncio.wait_for(second, _PATIENCE)
+        self._held.let_go.set()
+        return await held, answer
+
+    async def _until_one_waits(self, waiting: asyncio.Task[Any]) -> None:
+        async with await psycopg.AsyncConnection.connect(self._url, autocommit=True) as connection:
+            async with asyncio.timeout(_PATIENCE):
+                while not await _count_waiting(connection):
+                    assert not waiting.done(), "it did not wait for the uncommitted transaction"
+                    await asyncio.sleep(0.01)
+
+
+async def _count_waiting(connection: psycopg.AsyncConnection[Any]) -> int:
+    cursor = await connection.execute(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+@pytest_asyncio.fixture
+async def two(postgres_url: str) -> AsyncIterator[Two]:
+    quick, slow = open_database(postgres_url), open_database(postgres_url)
+    held = Held(slow)
+    yield Two(postgres_url, await set_stage(quick, bot_new_chats=True), held)
+    held.let_go.set()
+    await slow.close()
+    await quick.close()
+
+
+async def _pause(stage: Stage, send_id: str) -> None:
+    """What pausing comes to."""
+    await stage.database.write(
+        lambda session: (
+            session.execute(update(SendRow).where(col(SendRow.id) == send_id).values(status=SendStatus.PAUSED.value))
+            and None
+        )
+    )
+
+
+async def _is_refused(awaitable: Awaitable[Any]) -> bool:
+    try:
+        await awaitable
+    except StaleEpoch:
+        return True
+    return False
+
+
+# -------------------------------------------------------------------- claim against pause
+
+
+async def test_pause_waits_for_a_claim_and_holds_for_the_next(two: Two) -> None:
+    accepted = await two.quick.accept(NUMBER, OTHER)
+    step, _ = await two.race(two.slow.advance(accepted.send.id), _pause(two.quick, accepted.send.id))
+    assert isinstance(step, Attempt)
+    assert await two.quick.advance(accepted.send.id, record=sent(step)) == Idle(why="paused")
+    assert [await two.quick.status(accepted, place) for place in (0, 1)] == [MessageStatus.SENT, MessageStatus.QUEUED]
+
+
+async def test_claim_waits_for_a_pause_and_heeds_it(two: Two) -> None:
+    accepted = await two.quick.accept()
+    _, step = await two.race(_pause(two.slow, accepted.send.id), two.quick.advance(accepted.send.id))
+    assert step == Idle(why="paused")
+    assert await two.quick.status(accepted) is MessageStatus.QUEUED
+
+
+# -------------------------------------------------------------------- claim against takeover and flags
+
+
+async def _draft(stage: Stage) -> str:
+    await stage.receive(incoming())
+    return await stage.answer()
+
+
+async def test_reply_waits_for_a_takeover_and_is_cancelled(two: Two) -> None:
+    draft = await _draft(two.quick)
+    _, attempt = await two.race(
+        two.slow.receive(typed(when=at(9)), now=at(9)), two.quick.claim_message(draft, now=at(9))
+    )
+    assert attempt is None
+    row = await two.quick.message(draft)
+    assert (row.status, row.error_code) == ("cancelled", "held_by_human")
+
+
+async def test_takeover_waits_for_the_claim_of_a_reply(two: Two) -> None:
+    draft = await _draft(two.quick)
+    attempt, _ = await two.race(
+        two.slow.claim_message(draft, now=at(9)), two.quick.receive(typed(when=at(9)), now=at(9))
+    )
+    assert attempt is not None
+    assert (await two.quick.message(draft)).status == "sending"
+    chat = await two.quick.chat()
+    assert (chat.message_count, chat.last_text, chat.taken_over_at) == (3, "te llamo", at(9))
+
+
+async def test_opening_waits_for_a_takeover_and_loses(two: Two) -> None:
+    accepted = await two.quick.open_conversation()
+    _, step = await two.race(
+        two.slow.receive(typed(when=at(9)), now=at(9)), two.quick.advance(accepted.send.id, now=at(10))
+    )
+    assert step == Idle(why="done")
+    assert await two.quick.status(accepted) is MessageStatus.CANCELLED
+    assert (await two.quick.chat()).takeover_until is not None
+
+
+@pytest.mark.parametrize("change", [{"untouchable": True}, {"bot_enabled": False}])
+async def test_reply_waits_for_a_patch_and_heeds_it(two: Two, change: dict[str, bool]) -> None:
+    draft = await _draft(two.quick)
+    _, attempt = await two.race(two.slow.change(**change), two.quick.claim_message(draft))
+    assert attempt is None
+    assert (await two.quick.message(draft)).status == "cancelled"
+    assert await two.quick.tally() == (1, 0, int("untouchable" in change))
+
+
+# -------------------------------------------------------------------- claim and recovery against a new epoch
+
+
+async def test_claim_waits_for_a_new_epoch_and_is_refused(two: Two) -> None:
+    accepted = await two.quick.accept()
+    message_id = accepted.recipients[0].message_id
+    epoch, refused = await two.race(
+        two.slow.connections.raise_epoch(two.slow.connection.id, NOW), _is_refused(two.quick.claim_message(message_id))
+    )
+    assert epoch == two.quick.epoch + 1
+    assert refused
+    assert await two.quick.status(accepted) is MessageStatus.QUEUED
+
+
+async def test_batch_waits_for_a_new_epoch_and_stops(two: Two) -> None:
+    accepted = await two.quick.accept()
+    _, step = await two.race(
+        two.slow.connections.raise_epoch(two.slow.connection.id, NOW), two.quick.advance(accepted.send.id)
+    )
+    assert step == Idle(why="not_owner")
+
+
+async def test_recovery_waits_for_an_uncommitted_claim_and_finds_it(two: Two) -> None:
+    accepted = await two.quick.accept()
+
+    async def recover() -> list[Attempt]:
+        epoch = await two.quick.connections.raise_epoch(two.quick.connection.id, NOW)
+        two.quick.epoch = epoch
+        return list(await two.quick.outbox.list_left_in_flight(two.quick.connection.id, epoch))
+
+    claimed, found = await two.race(two.slow.advance(accepted.send.id), recover())
+    assert found == [claimed]
+    assert isinstance(claimed, Attempt)
+    await two.quick.record(not_sent(claimed))
+    await two.quick.record(sent(claimed))
+    assert await two.quick.status(accepted) is MessageStatus.QUEUED
+    assert (await two.quick.claim(accepted.send.id)).id != claimed.id
+
+
+async def test_journal_of_a_lost_number_waits_for_the_new_epoch_and_is_refused(two: Two) -> None:
+    epoch, refused = await two.race(
+        two.slow.connections.raise_epoch(two.slow.connection.id, NOW), _is_refused(two.quick.receive(incoming()))
+    )
+    assert epoch == two.quick.epoch + 1
+    assert refused
+    assert await two.quick.messages() == []
+
+
+# -------------------------------------------------------------------- claim against claim, record and finish
+
+
+async def test_message_is_claimed_by_one_of_two(two: Two) -> None:
+    message_id = await _draft(two.quick)
+    first, second = await two.race(two.slow.claim_message(message_id), two.quick.claim_message(message_id))
+    assert first is not None
+    assert second is None
+    assert (await two.quick.message(message_id)).attempt_id == first.id
+    assert (await two.quick.chat()).message_count == 2
+
+
+async def test_two_batches_of_one_send_claim_different_messages(two: Two) -> None:
+    accepted = await two.quick.accept(NUMBER, OTHER)
+    first, second = await two.race(two.slow.advance(accepted.send.id), two.quick.advance(accepted.send.id))
+    assert isinstance(first, Attempt)
+    assert isinstance(second, Attempt)
+    assert [first.message_id, second.message_id] == [one.message_id for one in accepted.recipients]
+
+
+async def test_send_is_not_finished_beside_an_uncommitted_claim(two: Two) -> None:
+    accepted = await two.quick.accept()
+    claimed, step = await two.race(two.slow.advance(accepted.send.id), two.quick.advance(accepted.send.id))
+    assert isinstance(step, Idle)
+    assert step.why == "wait"
+    assert isinstance(claimed, Attempt)
+    assert await two.quick.advance(accepted.send.id, record=sent(claimed)) == Idle(why="done")
+
+
+async def test_send_is_not_finished_beside_a_message_that_becomes_due_again(two: Two) -> None:
+    accepted = await two.quick.accept()
+    attempt = await two.quick.claim(accepted.send.id)
+    _, step = await two.beside(two.slow.record(not_sent(attempt)), two.quick.advance(accepted.send.id))
+    assert isinstance(step, Idle)
+    assert step.why == "wait"
+    assert (await two.quick.claim(accepted.send.id)).message_id == attempt.message_id
+
+
+async def test_send_is_finished_once(two: Two) -> None:
+    accepted = await two.quick.accept()
+    await two.quick.record(sent(await two.quick.claim(accepted.send.id)))
+    assert await two.race(two.slow.advance(accepted.send.id), two.quick.advance(accepted.send.id)) == (
+        Idle(why="done"),
+        Idle(why="done"),
+    )
+    assert len(await two.quick.told(EventType.SEND_FINISHED)) == 1
+
+
+async def test_result_is_recorded_once(two: Two) -> None:
+    accepted = await two.quick.accept()
+    attempt = await two.quick.claim(accepted.send.id)
+    await two.race(two.slow.record(not_sent(attempt)), two.quick.record(sent(attempt)))
+    assert await two.quick.status(accepted) is MessageStatus.QUEUED
+    assert (await two.quick.chat()).message_count == 0
+
+
+# -------------------------------------------------------------------- what comes in
+
+
+async def test_two_readers_of_one_journal_store_a_message_once(two: Two) -> None:
+    events = [GatewayEvent(cursor=1, body=incoming())]
+
+    def store(stage: Stage) -> Coroutine[Any, Any, Any]:
+        return stage.inbox.record_events(stage.connection.id, stage.epoch, events, NOW)
+
+    first, second = await two.race(store(two.slow), store(two.quick))
+    assert (len(first), second) == (1, [])
+    assert (await two.quick.chat()).message_count == 1
+    assert len(await two.quick.messages()) == len(await two.quick.told(EventType.MESSAGE_RECEIVED)) == 1
+
+
+async def test_message_waits_for_a_turn_that_closes_and_is_the_next_ones(two: Two) -> None:
+    await two.quick.receive(incoming("uno"))
+    chat_id = (await two.quick.chat()).id
+    brief = await two.quick.turns.open_turn(chat_id, NOW)
+    assert brief is not None
+    await two.race(
+        two.slow.turns.close_turn(brief.turn_id, ModelAnswer(text="sí"), at(5)), two.quick.receive(incoming("dos"))
+    )
+    following = await two.quick.turns.open_turn(chat_id, at(6))
+    assert following is not None
+    assert following.turn_id != brief.turn_id
+    assert (await two.quick.chat()).next_step_at is not None
+
+
+async def test_chat_is_not_laid_to_rest_beside_a_message_that_comes(two: Two) -> None:
+    await two.quick.deliver()
+    await two.quick.change(bot_enabled=True)
+    chat_id = (await two.quick.chat()).id
+    _, brief = await two.race(two.slow.receive(incoming()), two.quick.turns.open_turn(chat_id, at(5)))
+    assert brief is not None
+    assert (await two.quick.chat()).next_step_at is not None
+
+
+async def test_turn_is_opened_and_closed_once_by_two_workers(two: Two) -> None:
+    await two.quick.receive(incoming())
+    chat_id = (await two.quick.chat()).id
+    first, second = await two.race(two.slow.turns.open_turn(chat_id, NOW), two.quick.turns.open_turn(chat_id, NOW))
+    assert first is not None
+    assert second is not None
+    assert first.turn_id == second.turn_id
+    answers = [two.quick.turns.close_turn(first.turn_id, ModelAnswer(text=text), NOW) for text in ("a", "b")]
+    drafts = await asyncio.gather(*answers)
+    assert drafts[0] == drafts[1]
+    assert [turn.status for turn in await two.quick.all(TurnRow)] == ["closed"]
+    assert len([row for row in await two.quick.messages() if row.kind == "reply"]) == 1
+
+
+# -------------------------------------------------------------------- events
+
+
+async def _tell(stage: Stage, name: str) -> None:
+    told = NewEvent(business_id=stage.business.id, type=EventType.CHAT_OPTED_OUT, at=NOW, data={"jid": name})
+    await stage.database.write(lambda session: append_events(session, [told]))
+
+
+async def _read_on(stage: Stage, after: int) -> list[int]:
+    return [one.seq for one in (await stage.events.list_events(stage.business.id, after, 1000)).events]
+
+
+async def test_event_waits_for_the_one_before_it(two: Two) -> None:
+    await two.race(_tell(two.slow, "first"), _tell(two.quick, "second"))
+    told = await two.quick.told()
+    assert [(one.seq, one.data["jid"]) for one in told] == [(1, "first"), (2, "second")]
+
+
+async def test_reader_does_not_see_an_uncommitted_event_nor_skip_it(two: Two) -> None:
+    _, seen = await two.beside(_tell(two.slow, "first"), _read_on(two.quick, 0))
+    assert seen == []
+    assert await _read_on(two.quick, 0) == [1]
+
+
+async def test_reader_that_polls_skips_nothing_of_many_writers(two: Two) -> None:
+    writers = asyncio.gather(*(_tell(two.quick, str(number)) for number in range(120)))
+    seen: list[int] = []
+    async with asyncio.timeout(_PATIENCE):
+        while len(seen) < 120:
+            seen += await _read_on(two.quick, seen[-1] if seen else 0)
+    await writers
+    assert seen == list(range(1, 121))
+
+
+async def test_first_event_told_while_a_reader_looks_is_not_taken_for_gone(two: Two) -> None:
+    """READ COMMITTED: each statement of the reader sees what was committed before it."""
+    loop = asyncio.get_running_loop()
+    statements: list[str] = []
+
+    def between(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        statements.append(statement)
+        if len(statements) == 1:
+            asyncio.run_coroutine_threadsafe(_tell(two.quick, "first"), loop).result(_PATIENCE)
+
+    class Interrupted(Database):
+        def __init__(self) -> None: ...
+
+        async def read(self, work: Work[T]) -> T:
+            def interrupted(session: Session) -> T:
+                event.listen(session.connection(), "after_cursor_execute", between)
+                return work(session)
+
+            return await two.quick.database.read(interrupted)
+
+    stage = Stage(Interrupted(), two.quick.business, two.quick.connection, two.quick.epoch)
+    page = await stage.events.list_events(stage.business.id, 0, 10)
+    assert len(statements) > 1
+    assert page.last_seq in {0, 1}
