@@ -80,6 +80,8 @@ async def seed(database: Database, settings: Settings) -> Prepared:
     from boton.store.meta import SqlMetaStore
 
     meta, businesses = SqlMetaStore(database), SqlBusinessStore(database)
+    if settings.temporal_address is None:
+        await _forget_earlier_links(database)
     business = await _ensure_business(meta, businesses)
     return Prepared(
         business_id=business.id,
@@ -112,6 +114,19 @@ async def _ensure_connection(database: Database, meta: SqlMetaStore, business_id
         return None
     await meta.put_if_absent(_CONNECTION_KEY, connection.id)
     return connection.phone
+
+
+async def _forget_earlier_links(database: Database) -> None:
+    """Who is alone on this store holds no number yet: what an earlier life left as connected is not, and a link of it
+    that should still live may send nothing more.
+    """
+    from boton.domain.connections import ConnectionStatus
+    from boton.store.connections import SqlConnectionStore
+
+    connections = SqlConnectionStore(database)
+    for connection in await connections.list_active_connections():
+        if connection.status is ConnectionStatus.CONNECTED:
+            await connections.raise_epoch(connection.id, _now())
 
 
 async def _ensure_token(businesses: SqlBusinessStore, business_id: str, file: Path) -> str | None:

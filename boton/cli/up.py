@@ -32,6 +32,9 @@ _START_TICK = 0.1
 _SLOW_START = 30.0
 """Seconds after which the terminal says what does not answer yet."""
 
+_NUMBERS_PATIENCE = 10.0
+"""Seconds that a phone number which does not connect may hold up the rest: a banned one must not do so for ever."""
+
 _STOP_ORDER = (("connections", "worker", "api"), ("simulator",), ("temporal",))
 
 
@@ -126,26 +129,31 @@ class _Run:
     def _await_ready(self) -> bool:
         """False when a stop was asked for before everything answered."""
         complain_at = time.monotonic() + _SLOW_START
+        numbers_until = float("inf")
         while not self._supervisor.stop_asked:
             self._supervisor.watch(_START_TICK)
             missing = self._unready()
-            if missing is None:
+            if missing.keys() != {"connections"}:
+                numbers_until = time.monotonic() + _NUMBERS_PATIENCE
+            if not missing or time.monotonic() >= numbers_until:
                 self._supervisor.settled()
+                if missing:
+                    say(f"Not everything is connected: {_in_words(missing)}.")
                 return True
             if time.monotonic() >= complain_at:
-                say(f"Not everything answers yet: {missing}. Logs are in {self._plan.data_dir / 'logs'}.")
+                say(f"Not everything answers yet: {_in_words(missing)}. Logs are in {self._plan.data_dir / 'logs'}.")
                 complain_at += 2 * _SLOW_START
                 self._supervisor.settled()
         return False
 
-    def _unready(self) -> str | None:
-        """The part that does not answer yet, in words; None when all do."""
+    def _unready(self) -> dict[str, str]:
+        """The parts that do not answer yet, with what is known of them; empty when all do."""
         pages = {"simulator": self._plan.simulator, "temporal": self._plan.temporal_ui if self._plan.embedded else None}
         for name, url in pages.items():
             if url is not None and not accepts(*_host_port(url)):
-                return name
+                return {name: ""}
         missing = {spec.name for spec in self._plan.processes} - self._supervisor.pids().keys()
-        return ", ".join(sorted(missing)) or _why_not_ready(f"{self._plan.api}/health/ready")
+        return dict.fromkeys(sorted(missing), "") or _find_unready(f"{self._plan.api}/health/ready")
 
     def _stay(self, prepared: dict[str, Any]) -> None:
         document = self._document(prepared)
@@ -203,24 +211,28 @@ def _is_ours(pid: int) -> bool:
         return False
 
 
-def _why_not_ready(url: str) -> str | None:
-    """None when GET answers 200, else the parts that are down in words."""
+def _in_words(parts: dict[str, str]) -> str:
+    return ", ".join(f"{name} ({state})" if state else name for name, state in parts.items())
+
+
+def _find_unready(url: str) -> dict[str, str]:
+    """Empty when GET answers 200, else the parts that are down."""
     try:
         with urllib.request.urlopen(url, timeout=2) as response:
-            return None if response.status == 200 else "api"
+            return {} if response.status == 200 else {"api": ""}
     except urllib.error.HTTPError as error:
         with error:
-            return _down_parts(error)
+            return _read_down(error)
     except (OSError, http.client.HTTPException):
-        return "api"
+        return {"api": ""}
 
 
-def _down_parts(body: IO[bytes]) -> str:
+def _read_down(body: IO[bytes]) -> dict[str, str]:
     try:
         parts: dict[str, str] = json.loads(body.read())["parts"]
-        return ", ".join(f"{name} ({state})" for name, state in parts.items() if state != "ok") or "api"
+        return {name: state for name, state in parts.items() if state != "ok"} or {"api": ""}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return "api"
+        return {"api": ""}
 
 
 def _host_port(url: str) -> tuple[str, int]:

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from boton.cli.prepare import DEMO_PHONE, PASSWORD_KEY, seed
+from boton.domain.connections import ConnectionStatus
+from boton.errors import StaleEpoch
 from boton.passwords import verify_password
 from boton.settings import Settings
 from boton.store.businesses import SqlBusinessStore
@@ -105,3 +107,17 @@ async def test_without_the_simulator_there_is_no_connection_until_it_is_on(
     without = await seed(database, settings.model_copy(update={"simulator": False}))
     assert without.phone is None
     assert (await seed(database, settings)).phone == DEMO_PHONE
+
+
+async def test_what_an_earlier_life_left_connected_is_not(database: Database, settings: Settings) -> None:
+    business_id = (await seed(database, settings)).business_id
+    connections = SqlConnectionStore(database)
+    connection = await connections.fetch_active_connection(business_id)
+    assert connection is not None
+    now = datetime.now(UTC)
+    epoch = await connections.raise_epoch(connection.id, now)
+    await connections.record_status(connection.id, epoch, ConnectionStatus.CONNECTED, None, now)
+    await seed(database, settings)
+    assert (await connections.fetch_connection(connection.id)).status is ConnectionStatus.CONNECTING
+    with pytest.raises(StaleEpoch):
+        await connections.record_status(connection.id, epoch, ConnectionStatus.CONNECTED, None, now)
