@@ -1,1 +1,1 @@
-"""The product from outside: processes that the tests started, HTTP, the command line, `kill`. Imports nothing of ours."""
+"""The product from outside: processes that the tests started, HTTP, the command line, `kill`."""

@@ -47,7 +47,7 @@ class Stack:
         """Returns when up.json is there; answers how many seconds that took."""
         began = time.monotonic()
         self.launch()
-        wait_for(self._is_up, START_SECONDS, f"up.json\n{self.logs()}")
+        wait_for(self._is_up, START_SECONDS, lambda: f"up.json\n{self.logs()}")
         return time.monotonic() - began
 
     def launch(self) -> None:
@@ -161,7 +161,9 @@ class Stack:
 
     def wait_replaced(self, name: str, pid: int, seconds: float = 60) -> int:
         """The pid of the process that took the place of that one."""
-        return wait_for(lambda: (new := self.living(name)) != pid and new, seconds, f"a new {name}\n{self.logs()}")
+        return wait_for(
+            lambda: (new := self.living(name)) != pid and new, seconds, lambda: f"a new {name}\n{self.logs()}"
+        )
 
     def processes(self) -> dict[int, str]:
         """Every process that was started by this stack and lives, by its pid: its command line."""

@@ -77,7 +77,8 @@ def test_everything_pending_goes_on_without_temporals_file(own: Stack, numbers: 
     assert files != []
     for file in files:
         file.unlink()
-    own.start()
+    own.start()  # it is up although its number cannot connect yet
+    assert own.api.get("/status")["connected"] is False
     own.simulator.clear_faults()
 
     await_delivered(own.api, several["id"], PENDING_SECONDS)

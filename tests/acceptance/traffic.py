@@ -16,7 +16,7 @@ from tests.acceptance.talk import Numbers, answers
 from tests.acceptance.waiting import wait_for
 
 T = TypeVar("T")
-_PAUSE = 0.3
+_PAUSE = 0.2
 
 
 class Traffic:

@@ -10,11 +10,13 @@ T = TypeVar("T")
 _LOOK_EVERY = 0.1
 
 
-def wait_for(condition: Callable[[], T], seconds: float, what: str) -> T:
+def wait_for(condition: Callable[[], T], seconds: float, what: str | Callable[[], str]) -> T:
     """The condition's first true value. Fails, saying what was waited for and what it was last, after `seconds`."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
-        assert time.monotonic() < deadline, f"waited {seconds:g} s in vain for {what}; at last: {value!r}"
+        if time.monotonic() >= deadline:
+            missed = what if isinstance(what, str) else what()
+            raise AssertionError(f"waited {seconds:g} s in vain for {missed}; at last: {value!r}")
         time.sleep(_LOOK_EVERY)
     return value
 
