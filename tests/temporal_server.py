@@ -17,6 +17,8 @@ from boton.processes import tie_to
 from boton.temporal import TemporalAddress, connect, prepare_namespace
 
 START_SECONDS = 60.0
+CONTINUE_AFTER = 150
+"""Events after which a run should continue as new (4,096 in production), so that tests get there."""
 
 
 class TemporalServer:
@@ -34,6 +36,7 @@ class TemporalServer:
     def start(self) -> None:
         command = [find_temporal(), "server", "start-dev", "--headless", "--ip", "127.0.0.1", "--port", str(self._port)]
         command += ["--log-level", "never"]
+        command += ["--dynamic-config-value", f"limit.historyCount.suggestContinueAsNew={CONTINUE_AFTER}"]
         command += ["--db-filename", str(self._file), "--sqlite-pragma", "journal_mode=wal"] if self._file else []
         self._process = subprocess.Popen(
             command,

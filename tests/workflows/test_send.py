@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 from temporalio.exceptions import ApplicationError
 
 from activities.chatting import ComposeOpenings
-from activities.sending import BatchStep, SendBatch
+from activities.sending import BATCH_TIME, BatchStep, SendBatch
 from boton import names
+from tests.temporal_server import CONTINUE_AFTER
 from tests.waiting import until
 from tests.workflows.conftest import Stage
 from workflows import policies
-from workflows.send import SendInput
 
 SECONDS = 30
 
@@ -156,19 +156,15 @@ async def test_failing_batch_is_tried_again(stage: Stage) -> None:
     assert await attempts(stage, await start(stage)) == 1
 
 
-async def test_continued_run_keeps_its_count(stage: Stage) -> None:
-    stage.script.will("send_batch", BatchStep(state="done", settled=2))
-    send_id = stage.id("snd")
-    result = await stage.client.execute_workflow(
-        names.SEND_WORKFLOW,
-        SendInput(send_id, stage.connection_id, settled=40),
-        id=names.send_workflow(send_id),
-        task_queue=names.WORK_QUEUE,
-    )
-    assert result == 42
+async def test_long_send_continues_as_new_and_keeps_its_count(stage: Stage) -> None:
+    batches = CONTINUE_AFTER // 5
+    stage.script.will("send_batch", *[BatchStep(state="more", settled=500)] * batches)
+    send_id = await start(stage)
+    handle = stage.handle(names.send_workflow(send_id))
+    first = (await handle.describe()).run_id
+    assert await attempts(stage, send_id) == batches * 500
+    assert (await handle.describe()).run_id != first
 
 
 def test_batches_fit_into_their_time_out() -> None:
-    from activities.sending import BATCH_TIME
-
     assert BATCH_TIME * 2 <= policies.BATCH_TIMEOUT
