@@ -188,7 +188,7 @@ async def test_cancelled_caller_does_not_undo_its_work(database: Database) -> No
 async def _until(database: Database, keys: list[str]) -> None:
     """Nobody is told when a cancelled caller's work is done."""
     async with asyncio.timeout(20):
-        while await database.read(_keys) != keys:  # noqa: ASYNC110
+        while await database.read(_keys) != keys:
             await asyncio.sleep(0.01)
 
 
