@@ -19,7 +19,8 @@ from boton.store.chats import add_aliases, ensure_chats, find_chat_id, set_flags
 from boton.store.connections import change_status, own
 from boton.store.engine import Database
 from boton.store.events import append_events
-from boton.store.steps import apply_receipt, lock_chat, match_receipts, show_in_chat
+from boton.store.receipts import apply_receipt, record_whatsapp_id
+from boton.store.steps import lock_chat, show_in_chat
 from boton.store.tables import BusinessRow, ChatRow, ConnectionRow, MessageRow, ReceiptRow
 
 
@@ -222,13 +223,11 @@ def _settle_own(recording: _Recording, inbound: Inbound) -> None:
     chat_id = session.execute(of_attempt.with_only_columns(col(MessageRow.chat_id))).scalar_one_or_none()
     if chat_id is None:
         return
-    lock_chat(session, chat_id)
+    chat = lock_chat(session, chat_id)
     row = session.scalars(of_attempt.with_for_update(key_share=True)).one_or_none()
     if row is not None:
-        row.whatsapp_id, row.sent_at = inbound.whatsapp_id, inbound.at
-        recording.told += apply_receipt(session, row, ReceiptKind.SENT, inbound.at)
-        session.flush()
-        recording.told += match_receipts(session, row)
+        recording.told += apply_receipt(session, chat, row, ReceiptKind.SENT, inbound.at)
+        recording.told += record_whatsapp_id(session, chat, row, inbound.whatsapp_id, inbound.at)
 
 
 def _record_typed(recording: _Recording, chat: ChatRow, inbound: Inbound) -> None:
@@ -265,7 +264,7 @@ def _record_receipt(recording: _Recording, receipt: Receipt) -> None:
     chat_id = find_chat_id(recording.session, recording.business.id, (receipt.jid,))
     if chat_id is None:
         return
-    lock_chat(recording.session, chat_id)
+    chat = lock_chat(recording.session, chat_id)
     for whatsapp_id in receipt.whatsapp_ids:
         row = recording.session.scalars(
             select(MessageRow)
@@ -277,7 +276,7 @@ def _record_receipt(recording: _Recording, receipt: Receipt) -> None:
             .with_for_update(key_share=True)
         ).one_or_none()
         if row is not None:
-            recording.told += apply_receipt(recording.session, row, receipt.kind, receipt.at)
+            recording.told += apply_receipt(recording.session, chat, row, receipt.kind, receipt.at)
         else:
             _keep_receipt(recording, chat_id, whatsapp_id, receipt)
     recording.session.flush()

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import func, select
 from sqlmodel import Session, col
 
-from boton.domain.conversations import ConversationOutcome, ConversationStatus
+from boton.domain.conversations import ConversationStatus
 from boton.domain.events import EventType, NewEvent
 from boton.domain.gateway import Attempt
 from boton.domain.messages import (
@@ -28,11 +28,12 @@ from boton.store.chats import set_flags
 from boton.store.connections import own
 from boton.store.engine import Database
 from boton.store.events import append_events
+from boton.store.receipts import record_whatsapp_id
 from boton.store.steps import (
     end_conversation,
+    end_failed_opening,
     lock_chat,
     lock_message,
-    match_receipts,
     move,
     show_in_chat,
     unshow_in_chat,
@@ -278,10 +279,10 @@ def _record(session: Session, result: Result, now: datetime) -> list[NewEvent]:
         events += move(row, result.status, now, result.error)
         if result.is_due_again:
             _take_back(session, chat, row, now)
-    if row.status == MessageStatus.FAILED and row.kind == MessageKind.OPENING:
-        done, outcome = ConversationStatus.DONE, ConversationOutcome.ERROR
-        events += end_conversation(session, chat, row.conversation_id, done, outcome, now)
-    return events + _record_id(session, chat, row, result)
+    events += end_failed_opening(session, chat, row, now)
+    if result.sent is not None:
+        events += record_whatsapp_id(session, chat, row, result.sent.whatsapp_id, result.sent.at)
+    return events
 
 
 def _take_back(session: Session, chat: ChatRow, row: MessageRow, now: datetime) -> None:
@@ -290,35 +291,6 @@ def _take_back(session: Session, chat: ChatRow, row: MessageRow, now: datetime) 
     unshow_in_chat(session, chat, row)
     if row.turn_id is not None:
         chat.next_step_at = now
-
-
-def _record_id(session: Session, chat: ChatRow, row: MessageRow, result: Result) -> list[NewEvent]:
-    if result.sent is None or row.whatsapp_id is not None:
-        return []
-    _forget_echo(session, chat, row, result.sent.whatsapp_id)
-    row.whatsapp_id = result.sent.whatsapp_id
-    row.sent_at = row.sent_at or result.sent.at
-    session.flush()
-    return match_receipts(session, row)
-
-
-def _forget_echo(session: Session, chat: ChatRow, row: MessageRow, whatsapp_id: str) -> None:
-    """The phone showed this message before its id was known here, so that it was taken for one typed by a human."""
-    echo = session.scalars(
-        select(MessageRow).where(
-            col(MessageRow.connection_id) == row.connection_id,
-            col(MessageRow.chat_id) == row.chat_id,
-            col(MessageRow.whatsapp_id) == whatsapp_id,
-            col(MessageRow.kind) == MessageKind.PHONE.value,
-        )
-    ).one_or_none()
-    if echo is None:
-        return
-    unshow_in_chat(session, chat, echo)
-    if chat.taken_over_at == echo.at:
-        chat.taken_over_at = chat.takeover_until = None
-    session.delete(echo)
-    session.flush()
 
 
 def _list_left_in_flight(session: Session, connection_id: str, epoch: int) -> list[Attempt]:

@@ -10,24 +10,15 @@ from sqlmodel import Session, col
 
 from boton.domain.conversations import ConversationOutcome, ConversationStatus
 from boton.domain.events import EventType, NewEvent
-from boton.domain.gateway import ReceiptKind
 from boton.domain.messages import (
     REPORTED,
     Direction,
     MessageError,
+    MessageKind,
     MessageStatus,
     check_transition,
-    may_become,
 )
-from boton.store.tables import ChatRow, ConversationRow, MessageRow, ReceiptRow
-
-_RECEIPT_STATUS = {
-    ReceiptKind.SENT: MessageStatus.SENT,
-    ReceiptKind.DELIVERED: MessageStatus.DELIVERED,
-    ReceiptKind.READ: MessageStatus.READ,
-    ReceiptKind.REFUSED: MessageStatus.FAILED,
-}
-_REFUSED_LATER = MessageError(code="refused_later", detail="WhatsApp took the message and refused it afterwards")
+from boton.store.tables import ChatRow, ConversationRow, MessageRow
 
 
 def lock_chat(session: Session, chat_id: str) -> ChatRow:
@@ -65,33 +56,6 @@ def _status_event(row: MessageRow, now: datetime) -> NewEvent:
     if row.error_code is not None:
         data["error"] = {"code": row.error_code, "detail": row.error_detail}
     return NewEvent(business_id=row.business_id, type=EventType.MESSAGE_STATUS, at=now, data=data)
-
-
-def apply_receipt(session: Session, row: MessageRow, kind: ReceiptKind, at: datetime) -> list[NewEvent]:
-    """What a receipt tells of a message; one that comes late or twice changes nothing."""
-    status = _RECEIPT_STATUS[kind]
-    if not may_become(MessageStatus(row.status), status):
-        return []
-    if row.sent_at is None and status is not MessageStatus.FAILED:
-        row.sent_at = at
-    session.add(row)
-    return move(row, status, at, _REFUSED_LATER if status is MessageStatus.FAILED else None)
-
-
-def match_receipts(session: Session, row: MessageRow) -> list[NewEvent]:
-    """Applies the receipts that came before the message's WhatsApp id was known."""
-    kept = session.scalars(
-        select(ReceiptRow).where(
-            col(ReceiptRow.connection_id) == row.connection_id,
-            col(ReceiptRow.whatsapp_id) == row.whatsapp_id,
-            col(ReceiptRow.chat_id) == row.chat_id,
-        )
-    ).all()
-    events: list[NewEvent] = []
-    for receipt in sorted(kept, key=lambda one: list(ReceiptKind).index(ReceiptKind(one.kind))):
-        events += apply_receipt(session, row, ReceiptKind(receipt.kind), receipt.at)
-        session.delete(receipt)
-    return events
 
 
 def show_in_chat(chat: ChatRow, row: MessageRow) -> None:
@@ -146,3 +110,11 @@ def end_conversation(
         chat.conversation_id = None
     data = {"conversationId": conversation.id, "jid": chat.jid, "status": status.value, "outcome": conversation.outcome}
     return [NewEvent(business_id=chat.business_id, type=EventType.CONVERSATION_ENDED, at=now, data=data)]
+
+
+def end_failed_opening(session: Session, chat: ChatRow, row: MessageRow, now: datetime) -> list[NewEvent]:
+    """A conversation whose opening has failed is over; of any other message this changes nothing."""
+    if row.kind != MessageKind.OPENING or row.status != MessageStatus.FAILED:
+        return []
+    done, outcome = ConversationStatus.DONE, ConversationOutcome.ERROR
+    return end_conversation(session, chat, row.conversation_id, done, outcome, now)

@@ -11,8 +11,6 @@ from sqlmodel import Session, col
 from boton.domain.chats import AnswerDecision
 from boton.domain.conversations import (
     OPEN_CONVERSATIONS,
-    ConversationOutcome,
-    ConversationStatus,
     Line,
     TurnBrief,
     TurnStatus,
@@ -32,7 +30,7 @@ from boton.ports import ModelAnswer
 from boton.store.engine import Database
 from boton.store.events import append_events
 from boton.store.rows import to_config
-from boton.store.steps import end_conversation, lock_chat, lock_message, move
+from boton.store.steps import end_failed_opening, lock_chat, lock_message, move
 from boton.store.tables import BusinessRow, ChatRow, ConversationRow, MessageRow, TurnRow
 
 _HISTORY = 60
@@ -279,9 +277,7 @@ def _fail_opening(session: Session, chat: ChatRow, turn: TurnRow, error: Message
     row = lock_message(session, turn.trigger_id)
     if row is None or row.status != MessageStatus.QUEUED:
         return []
-    failed = move(row, MessageStatus.FAILED, now, error)
-    done, outcome = ConversationStatus.DONE, ConversationOutcome.ERROR
-    return failed + end_conversation(session, chat, turn.conversation_id, done, outcome, now)
+    return move(row, MessageStatus.FAILED, now, error) + end_failed_opening(session, chat, row, now)
 
 
 # ---------------------------------------------------------------- drafts

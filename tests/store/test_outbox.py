@@ -54,9 +54,6 @@ async def test_send_is_claimed_sent_and_finished(database: Database) -> None:
     assert finished.data == {"sendId": send.id, "total": 2, "counts": {"sent": 2}}
     assert await stage.advance(accepted.send.id) == Idle(why="done")
     assert len(await stage.told(EventType.SEND_FINISHED)) == 1
-    assert await stage.work.list_overdue(minutes(60), minutes(1) - NOW, 10) == [
-        one for one in await stage.work.list_overdue(minutes(60), minutes(1) - NOW, 10) if one.kind == "connection"
-    ]
 
 
 async def test_send_waits_for_its_time(database: Database) -> None:
@@ -410,6 +407,43 @@ async def test_own_message_seen_by_id_before_its_record_is_one_message_and_no_ta
     assert (row.id, row.status, row.whatsapp_id) == (attempt.message_id, "sent", "W1")
     chat = await stage.chat()
     assert (chat.message_count, chat.takeover_until, chat.taken_over_at) == (1, None, None)
+
+
+async def test_id_that_another_message_has_is_not_recorded_twice(database: Database) -> None:
+    """A gateway's mistake must not keep a message in flight for ever."""
+    stage = await set_stage(database)
+    await stage.receive(incoming(whatsapp_id="W1"))
+    accepted = await stage.accept()
+    await stage.record(sent(await stage.claim(accepted.send.id), whatsapp_id="W1"))
+    row = await stage.message(accepted.recipients[0].message_id)
+    assert (row.status, row.whatsapp_id) == ("sent", None)
+    assert await stage.advance(accepted.send.id) == Idle(why="done")
+
+
+async def test_attempt_seen_twice_on_the_phone_does_not_stop_the_journal(database: Database) -> None:
+    stage = await set_stage(database)
+    attempt = await stage.claim((await stage.accept()).send.id)
+    await stage.receive(typed(whatsapp_id="W1", when=at(1)), now=at(1))
+    await stage.receive(typed(whatsapp_id="W1", when=at(1), attempt_id=attempt.id), now=at(1))
+    (row,) = await stage.messages()
+    assert (row.id, row.status, row.whatsapp_id) == (attempt.message_id, "sent", "W1")
+    assert (await stage.chat()).takeover_until is None
+
+
+async def test_opening_that_whatsapp_refuses_later_ends_its_conversation_too(database: Database) -> None:
+    stage = await set_stage(database)
+    accepted = await stage.open_conversation()
+    await stage.record(sent(await stage.claim(accepted.send.id), whatsapp_id="W1"))
+    await stage.receive(receipt("refused", "W1", when=at(5)))
+    (conversation,) = await stage.all(ConversationRow)
+    assert (conversation.status, conversation.outcome) == ("done", "error")
+
+
+async def test_claim_whose_answer_was_lost_is_found_by_its_own_link(database: Database) -> None:
+    stage = await set_stage(database)
+    attempt = await stage.claim((await stage.accept()).send.id)
+    assert await stage.outbox.list_left_in_flight(stage.connection.id, stage.epoch) == []
+    assert await stage.outbox.list_left_in_flight(stage.connection.id, stage.epoch + 1) == [attempt]
 
 
 async def test_jid_of_the_chat_is_the_first_one_given_out(database: Database) -> None:
