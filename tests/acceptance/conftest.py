@@ -8,7 +8,7 @@ import pytest
 
 from tests.acceptance.api import Api
 from tests.acceptance.simulator import Simulator
-from tests.acceptance.stack import Stack
+from tests.acceptance.stack import Stack, running
 from tests.acceptance.talk import Numbers
 
 _stacks = count(1)
@@ -17,19 +17,19 @@ _stacks = count(1)
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """One running stack for all tests that leave it as they found it; each uses phone numbers of its own."""
-    yield from _running(tmp_path_factory.mktemp("shared"))
+    yield from running(Stack(tmp_path_factory.mktemp("shared")))
 
 
 @pytest.fixture(scope="module")
 def rough(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """One running stack for a module whose tests kill or freeze parts of it."""
-    yield from _running(tmp_path_factory.mktemp("rough"))
+    yield from running(Stack(tmp_path_factory.mktemp("rough")))
 
 
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[Stack]:
     """A running stack of one's own, for tests that stop it."""
-    yield from _running(tmp_path)
+    yield from running(Stack(tmp_path))
 
 
 @pytest.fixture
@@ -59,12 +59,3 @@ def simulator(shared: Stack) -> Iterator[Simulator]:
 def numbers() -> Numbers:
     """Phone numbers that no other test uses."""
     return Numbers(next(_stacks))
-
-
-def _running(folder: Path) -> Iterator[Stack]:
-    stack = Stack(folder)
-    try:
-        stack.start()
-        yield stack
-    finally:
-        stack.clean_up()

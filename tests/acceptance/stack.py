@@ -32,12 +32,13 @@ def boton_command(*arguments: str) -> tuple[str, ...]:
 
 
 class Stack:
-    """One data folder with ports of its own; `start` and `stop` as often as one likes."""
+    """One data folder with ports of its own; `start` and `stop` as often as one likes. `settings`: without BOTON_."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **settings: str) -> None:
         self.folder = folder
         self.data_dir = folder / "data"
         self.ports = dict(zip(_PORTS, free_ports(len(_PORTS)), strict=True))
+        self._settings = {f"BOTON_{name}": value for name, value in settings.items()}
         self._mark = uuid.uuid4().hex
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -126,7 +127,7 @@ class Stack:
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(("BOTON_", "OPENAI_"))}
         ports = {f"BOTON_{name}": str(port) for name, port in self.ports.items()}
         own = {"BOTON_DATA_DIR": str(self.data_dir), "BOTON_ADMIN_PASSWORD": ADMIN_PASSWORD, _MARK: self._mark}
-        return {**inherited, **ports, **own}
+        return {**inherited, **ports, **own, **self._settings}
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Another `boton` command on the same folder."""
@@ -179,6 +180,15 @@ class Stack:
     def held_locks(self) -> list[str]:
         """Lock files of the folder that some process holds."""
         return [path.name for path in self.data_dir.rglob("*.lock") if _is_locked(path)]
+
+
+def running(stack: Stack) -> Iterator[Stack]:
+    """For fixtures: started, and nothing of it left at the end."""
+    try:
+        stack.start()
+        yield stack
+    finally:
+        stack.clean_up()
 
 
 def _commands(mark: bytes) -> Iterator[tuple[int, str]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from tests.acceptance.histories import assert_clean, fetch_runs
 from tests.acceptance.stack import Stack
-from tests.acceptance.talk import Numbers
+from tests.acceptance.talk import Numbers, await_delivered
 from tests.acceptance.traffic import Traffic
 from tests.acceptance.waiting import wait_for
 
@@ -31,3 +33,18 @@ def test_kill_of_each_part_loses_nothing_and_repeats_nothing(rough: Stack, numbe
     for part in PARTS:
         assert part == "link" or f"{part} died (signal SIGKILL" in rough.terminal
     assert_clean(fetch_runs(rough), rough.simulator)
+
+
+@pytest.mark.parametrize("parts", [("link",), ("connections",), ("temporal", "worker", "link", "api")])
+def test_kill_in_mid_batch_leaves_each_phone_one_copy(rough: Stack, numbers: Numbers, parts: tuple[str, ...]) -> None:
+    api, simulator, recipients = rough.api, rough.simulator, numbers.take(120)
+    text = f"en tanda, sin {' ni '.join(parts)}"
+    simulator.set_faults(latencyMs=40)
+    accepted = api.send(recipients, message=text)
+    wait_for(lambda: simulator.copies(text)[text] >= 20, 60, "the middle of the batch")
+    killed = {part: rough.kill(part) for part in parts}
+    for part, pid in killed.items():
+        rough.wait_replaced(part, pid)
+    await_delivered(api, accepted["id"], 120)
+    reached = Counter(delivery["to"] for delivery in simulator.ledger() if delivery["text"] == text)
+    assert reached == dict.fromkeys(recipients, 1)

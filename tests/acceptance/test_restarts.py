@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import Counter
 
 import pytest
 
@@ -100,3 +101,16 @@ def test_the_demo_token_and_business_stay_over_a_restart(own: Stack) -> None:
     after = own.up()
     assert (after["token"], after["business"]) == (before["token"], before["business"])
     assert own.api.get("/status")["connected"] is True
+
+
+def test_stop_in_mid_batch_repeats_nothing(own: Stack, numbers: Numbers) -> None:
+    recipients = numbers.take(80)
+    own.simulator.set_faults(latencyMs=100)
+    accepted = own.api.send(recipients, message="en dos mitades")
+    wait_for(lambda: own.simulator.copies("en dos mitades").total() >= 15, 40, "the middle of the batch")
+    assert own.stop() == 0
+    own.start()
+    own.simulator.clear_faults()
+    await_delivered(own.api, accepted["id"], PENDING_SECONDS)
+    reached = Counter(one["to"] for one in own.simulator.ledger() if one["text"] == "en dos mitades")
+    assert reached == dict.fromkeys(recipients, 1)
