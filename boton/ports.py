@@ -238,7 +238,7 @@ class InboxStore(Protocol):
     async def record_events(
         self, connection_id: str, epoch: int, events: Sequence[GatewayEvent], now: datetime
     ) -> Sequence[str]:
-        """Stores what came in, once, with all that follows from it, and the cursor, in one transaction.
+        """Stores what came in, once, each event with all that follows from it and the cursor in one transaction.
 
         Answers the ids of the chats in which the bot now owes an answer. Raises StaleEpoch.
         """

@@ -28,3 +28,8 @@ class UtcDateTime(TypeDecorator[datetime]):
             return None
         moment: datetime = value
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def storable(text: str) -> str:
+    """What both stores can hold: a NUL or half a surrogate pair in a stranger's text must not stop what follows."""
+    return text.replace("\x00", "").encode("utf-8", "replace").decode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 from sqlalchemy import select, update
 from sqlmodel import Session, col
@@ -16,12 +17,16 @@ from boton.domain.messages import Direction, MessageKind, MessageStatus, Sender
 from boton.errors import NotFound
 from boton.ids import Prefix, new_id
 from boton.store.chats import add_aliases, ensure_chats, find_chat_id, set_flags
+from boton.store.columns import storable
 from boton.store.connections import change_status, own
 from boton.store.engine import Database
 from boton.store.events import append_events
 from boton.store.receipts import apply_receipt, record_whatsapp_id
 from boton.store.steps import lock_chat, show_in_chat
 from boton.store.tables import BusinessRow, ChatRow, ConnectionRow, MessageRow, ReceiptRow
+
+_AT_ONCE = 20
+"""500 in one transaction kept SQLite's other writers waiting for seconds (measured)."""
 
 
 class SqlInboxStore:
@@ -31,7 +36,13 @@ class SqlInboxStore:
     async def record_events(
         self, connection_id: str, epoch: int, events: Sequence[GatewayEvent], now: datetime
     ) -> Sequence[str]:
-        return await self._db.write(lambda session: _record_events(session, connection_id, epoch, events, now))
+        """A flood is stored in pieces, so that other writers need not wait for all of it."""
+        owed: dict[str, None] = {}
+        for start in range(0, len(events), _AT_ONCE):
+            piece = events[start : start + _AT_ONCE]
+            chats = await self._db.write(partial(_record_events, connection_id, epoch, piece, now))
+            owed.update(dict.fromkeys(chats))
+        return list(owed)
 
     async def fetch_cursor(self, connection_id: str) -> int:
         return await self._db.read(lambda session: _fetch_cursor(session, connection_id))
@@ -60,7 +71,7 @@ class _Recording:
 
 
 def _record_events(
-    session: Session, connection_id: str, epoch: int, events: Sequence[GatewayEvent], now: datetime
+    connection_id: str, epoch: int, events: Sequence[GatewayEvent], now: datetime, session: Session
 ) -> list[str]:
     connection = own(session, connection_id, epoch, for_update=True)
     business = session.get(BusinessRow, connection.business_id)
@@ -123,7 +134,7 @@ def _is_known(recording: _Recording, chat: ChatRow, inbound: Inbound) -> bool:
 
 def _record_incoming(recording: _Recording, chat: ChatRow, inbound: Inbound) -> None:
     if inbound.push_name and not chat.name_is_ours:
-        chat.name = _storable(inbound.push_name)
+        chat.name = storable(inbound.push_name)
     _meet(recording, chat, inbound)
     row = _to_row(recording, chat, inbound, MessageKind.INCOMING, Sender.CUSTOMER)
     row.answer = _decide(recording, chat, inbound).value
@@ -195,18 +206,13 @@ def _to_row(recording: _Recording, chat: ChatRow, inbound: Inbound, kind: Messag
         kind=kind.value,
         type=inbound.type.value,
         sender=sender.value,
-        text=_storable(inbound.text),
+        text=storable(inbound.text),
         status=MessageStatus.RECEIVED.value,
         at=inbound.at,
         created_at=recording.now,
         jid=chat.jid,
         whatsapp_id=inbound.whatsapp_id,
     )
-
-
-def _storable(text: str) -> str:
-    """What both stores can hold: a NUL or half a surrogate pair in a stranger's text must not stop the journal."""
-    return text.replace("\x00", "").encode("utf-8", "replace").decode()
 
 
 # ---------------------------------------------------------------- own messages and receipts

@@ -27,6 +27,7 @@ from boton.domain.messages import (
 from boton.errors import NotFound
 from boton.ids import Prefix, new_id
 from boton.ports import ModelAnswer
+from boton.store.columns import storable
 from boton.store.engine import Database
 from boton.store.events import append_events
 from boton.store.rows import to_config
@@ -182,10 +183,10 @@ def _close_turn(session: Session, turn_id: str, answer: ModelAnswer, now: dateti
         if conversation is not None:
             conversation.turns += 1
     if turn.opening:
-        return _write_opening(session, turn, answer.text)
+        return _write_opening(session, turn, storable(answer.text))
     _settle_due(session, turn, AnswerDecision.ANSWERED)
     chat.last_turn_at = chat.next_step_at = now
-    draft = _draft(session, chat, turn, answer.text, now)
+    draft = _draft(session, chat, turn, storable(answer.text), now)
     session.add(draft)
     session.flush()
     return [draft.id]

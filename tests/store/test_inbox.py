@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -87,6 +88,15 @@ async def test_link_of_an_older_epoch_stores_nothing(database: Database) -> None
         await stage.receive(incoming())
     assert await stage.messages() == []
     assert await stage.inbox.fetch_cursor(stage.connection.id) == 0
+
+
+async def test_flood_is_stored_in_pieces_and_owes_each_chat_once(database: Database) -> None:
+    stage = await set_stage(database, bot_new_chats=True)
+    flood = [incoming(number=number) for number in (NUMBER, OTHER)] * 15
+    flood = [replace(one, whatsapp_id=f"W{place}") for place, one in enumerate(flood)]
+    assert len(await stage.receive(*flood)) == 2
+    assert await stage.inbox.fetch_cursor(stage.connection.id) == 30
+    assert [(await stage.chat(number)).message_count for number in (NUMBER, OTHER)] == [15, 15]
 
 
 @pytest.mark.parametrize("jid", ["123456-654321@g.us", "status@broadcast", "120363000@newsletter"])

@@ -159,6 +159,14 @@ async def test_turn_that_the_model_could_not_answer_is_dropped(database: Databas
     assert await _answers(stage) == ["failed", "answered"]
 
 
+async def test_answer_that_no_store_can_hold_is_stored_without_it(database: Database) -> None:
+    stage = await set_stage(database, bot_new_chats=True)
+    await stage.receive(incoming())
+    brief = await _open(stage)
+    (draft,) = await stage.turns.close_turn(brief.turn_id, ModelAnswer(text="ho\x00la\ud83d"), NOW)
+    assert (await stage.message(draft)).text == "hola?"
+
+
 async def test_unknown_turn_is_not_found(database: Database) -> None:
     stage = await set_stage(database)
     with pytest.raises(NotFound):
