@@ -298,5 +298,7 @@ def _queued_drafts(session: Session, chat_id: str) -> list[tuple[str, str]]:
 
 
 def _list_drafts(session: Session, chat_id: str) -> tuple[str, Sequence[str]]:
+    """Those of one connection: that of the oldest draft."""
     drafts = _queued_drafts(session, chat_id)
-    return (drafts[0][0] if drafts else ""), [message_id for _, message_id in drafts]
+    first = drafts[0][0] if drafts else ""
+    return first, [message_id for connection_id, message_id in drafts if connection_id == first]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from boton.domain.connections import Gateway
 from boton.domain.conversations import TurnBrief
 from boton.domain.events import EventType
 from boton.domain.messages import MessageStatus, Sender
@@ -182,6 +183,21 @@ async def test_draft_not_sent_yet_keeps_the_chat_due(database: Database) -> None
     chat = await stage.chat()
     assert await stage.turns.open_turn(chat.id, at(60)) is None
     assert (await stage.chat()).next_step_at == at(60)
+
+
+async def test_drafts_of_two_numbers_are_listed_one_number_at_a_time(database: Database) -> None:
+    stage = await set_stage(database, bot_new_chats=True)
+    await stage.receive(incoming())
+    first = await stage.answer()
+    added = await stage.connections.create_connection(stage.business.id, Gateway.WHATSAPP, "5491100000000", NOW)
+    epoch = await stage.connections.raise_epoch(added.id, NOW)
+    await Stage(database, stage.business, added, epoch).receive(incoming())
+    second = await stage.answer()
+    chat_id = (await stage.chat()).id
+    assert await stage.turns.list_undelivered_drafts(chat_id) == (stage.connection.id, [first])
+    assert await stage.claim_message(second) is None
+    await stage.claim_message(first)
+    assert await stage.turns.list_undelivered_drafts(chat_id) == (added.id, [second])
 
 
 async def test_history_holds_what_was_said_and_nothing_else(database: Database) -> None:
