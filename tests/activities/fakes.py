@@ -1,4 +1,3 @@
-# ruff: noqa: ARG002 - a fake need not use what the port passes
 """Ports as a test wants them: a gateway that answers by script, a store that fails on demand, a model by script."""
 
 from __future__ import annotations

@@ -1,0 +1,251 @@
+"""One owner for a number: link processes that die, freeze, lose their number or their host."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from activities.holding import OwnershipLost
+from boton import names
+from boton.domain.gateway import Attempt
+from boton.domain.messages import MessageStatus
+from boton.domain.sends import AcceptedSend
+from boton.ports import Page
+from boton.store.businesses import SqlBusinessStore
+from boton.store.connections import SqlConnectionStore
+from boton.store.outbox import SqlOutboxStore
+from boton.store.sends import SqlSendStore
+from boton.store.work import SqlWorkStore
+from boton.temporal import fetch_namespace_id, sandbox_runner
+from boton.whatsapp.simulator import SimulatorGateway
+from tests.readable import read_history
+from tests.store.builders import a_send
+from tests.waiting import eventually, until
+from tests.workers.conftest import World
+from workers import links as links_module
+from workers.links import LinkProcess, Links
+from workers.running import LOST_OWNERSHIP
+from workers.sweeper import Sweeper
+from workflows.send import SendWorkflow
+from workflows.starter import TemporalStarter
+
+ENOUGH = 30.0
+
+
+async def ended(link: LinkProcess) -> int | None:
+    await until(lambda: link.exit_code is not None, ENOUGH)
+    return link.exit_code
+
+
+# ---------------------------------------------------------------- the host's side
+
+
+async def test_killed_link_is_started_again_with_a_higher_epoch(world: World) -> None:
+    links = Links(lambda _: None)
+    async with world.held(links):
+        first = await world.connected()
+        pid = links.running()[world.connection.id].pid
+        os.kill(pid, signal.SIGKILL)
+        second = await world.connected(above=first.epoch)
+        assert second.epoch == first.epoch + 1
+        assert links.running()[world.connection.id].pid != pid
+    assert links.running() == {}
+
+
+async def test_frozen_link_is_killed_and_replaced(world: World) -> None:
+    links = Links(lambda _: None, patience=10)
+    async with world.held(links):
+        first = await world.connected()
+        frozen = links.running()[world.connection.id]
+        os.kill(frozen.pid, signal.SIGSTOP)
+        await world.connected(above=first.epoch)
+        assert frozen.exit_code == -signal.SIGKILL
+
+
+async def test_host_that_was_stopped_itself_does_not_kill_its_links(world: World) -> None:
+    links = Links(lambda _: None, patience=10)
+    async with world.held(links) as holding:
+        first = await world.connected()
+        pid = links.running()[world.connection.id].pid
+        await eventually(world.fetch, lambda one: one.epoch == first.epoch)
+        began = asyncio.get_running_loop().time()
+        while asyncio.get_running_loop().time() - began < 2:
+            pass  # the event loop stands still for longer than ten checks take
+        for _ in range(20):
+            assert await links.check(world.connection.id) is None
+            await asyncio.sleep(0.02)
+        assert links.running()[world.connection.id].pid == pid
+        assert not holding.done()
+
+
+async def test_attempts_that_overlap_share_one_link(world: World) -> None:
+    links = Links(lambda _: None)
+    await asyncio.gather(*(links.adopt_or_start(world.connection.id) for _ in range(3)))
+    async with world.held(links):
+        connection = await world.connected()
+        assert connection.epoch == 1
+
+
+async def test_link_left_by_an_old_attempt_stays_with_the_new_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(links_module, "_LEFT_SECONDS", 0.5)
+    links = Links(lambda _: None)
+    async with world.held(links):
+        await world.connected()
+        pid = links.running()[world.connection.id].pid
+        links.leave(world.connection.id)  # the old attempt hears last that it is over
+        began = asyncio.get_running_loop().time()
+        await until(lambda: asyncio.get_running_loop().time() - began > 1)
+        assert links.running()[world.connection.id].pid == pid
+
+
+async def test_link_that_nobody_adopts_is_ended(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(links_module, "_LEFT_SECONDS", 0.1)
+    links = Links(lambda _: None)
+    await links.adopt_or_start(world.connection.id)
+    link = links.running()[world.connection.id]
+    links.leave(world.connection.id)
+    assert await ended(link) == 0
+    await links.close()
+
+
+async def test_number_that_another_link_took_is_not_taken_back(world: World) -> None:
+    links = Links(lambda _: None)
+    async with world.held(links) as holding:
+        first = await world.connected()
+        await world.start_link()
+        with pytest.raises(OwnershipLost):
+            await asyncio.wait_for(holding, ENOUGH)
+        assert links.running() == {}
+        assert (await world.connected()).epoch == first.epoch + 1
+
+
+# ---------------------------------------------------------------- the link's side
+
+
+async def test_link_ends_when_its_host_closes_the_pipe(world: World) -> None:
+    link = await world.start_link()
+    await world.connected()
+    await asyncio.wait_for(link.stop(), 10)
+    assert link.exit_code == 0
+
+
+async def test_link_ends_soon_while_temporal_does_not_answer(world: World) -> None:
+    """Thirty chats wait to be woken; the sweeper will see to them."""
+    link = await world.start_link()
+    await world.connected()
+    world.temporal.signal(signal.SIGSTOP)
+    try:
+        phones = [f"54911800000{number:02}" for number in range(30)]
+        for phone in phones:
+            world.customer_writes(phone, "hola")
+        await eventually(lambda: stored(world), lambda found: found == len(phones))
+        await asyncio.wait_for(link.stop(), 10)
+        assert link.exit_code == 0
+    finally:
+        world.temporal.signal(signal.SIGCONT)
+
+
+async def stored(world: World) -> int:
+    return (await SqlBusinessStore(world.database).fetch_tally(world.business.id)).chats
+
+
+async def test_link_with_a_lower_epoch_ends(world: World) -> None:
+    first = await world.start_link()
+    epoch = (await world.connected()).epoch
+    second = await world.start_link()
+    assert await ended(first) == LOST_OWNERSHIP
+    assert (await world.connected(above=epoch)).epoch == epoch + 1
+    assert second.exit_code is None
+
+
+async def test_unknown_connection_ends_with_its_reason(world: World) -> None:
+    link = await LinkProcess.start("con_unknown", lambda: None)
+    await ended(link)
+    await link.stop()
+    assert link.ended is not None
+    assert link.ended.status == "stopped"
+
+
+async def test_attempts_of_a_killed_link_are_settled_before_the_queues_open(world: World) -> None:
+    """One reached the wire, one did not, and the send goes on at once: both phones have one copy."""
+    phones = ["5491170000001", "5491170000002", "5491170000003"]
+    send = await SqlSendStore(world.database).accept_send(a_send(world.business, phones))
+    sent, unsent = await left_by_a_killed_link(world, send)
+    await TemporalStarter(world.client).start_send(send.send.id, world.business.id, world.connection.id, fast=False)
+    worker = Worker(
+        world.client, task_queue=names.WORK_QUEUE, workflows=[SendWorkflow], workflow_runner=sandbox_runner()
+    )
+    async with worker:
+        await world.start_link()
+        handle = world.client.get_workflow_handle(names.send_workflow(send.send.id))
+        await asyncio.wait_for(handle.result(), ENOUGH)
+    assert {one: world.delivered(one) for one in phones} == {one: [f"hola {one}"] for one in phones}
+    assert {sent.epoch, unsent.epoch} == {1}
+    told = read_history(await handle.fetch_history())
+    assert send.send.id in told
+    assert not [word for word in ("hola", *phones) if word in told]
+    assert await statuses(world, send) <= {MessageStatus.SENT, MessageStatus.DELIVERED, MessageStatus.READ}
+
+
+async def left_by_a_killed_link(world: World, send: AcceptedSend) -> tuple[Attempt, Attempt]:
+    """Two claims of an epoch that nobody recorded; the first attempt was heard by WhatsApp."""
+    epoch = await SqlConnectionStore(world.database).raise_epoch(world.connection.id, datetime.now(UTC))
+    outbox = SqlOutboxStore(world.database)
+    attempts = []
+    for recipient in send.recipients[:2]:
+        attempt = await outbox.claim_message(recipient.message_id, world.connection.id, epoch, datetime.now(UTC))
+        assert attempt is not None
+        attempts.append(attempt)
+    gateway = SimulatorGateway(world.simulator.url, world.connection.phone)
+    await gateway.open(epoch)
+    await gateway.send_text(attempts[0])
+    await gateway.close()
+    return attempts[0], attempts[1]
+
+
+async def statuses(world: World, send: AcceptedSend) -> set[MessageStatus]:
+    recipients, _ = await SqlSendStore(world.database).list_recipients(
+        world.business.id, send.send.id, Page(page=0, page_size=50)
+    )
+    return {recipient.status for recipient in recipients}
+
+
+async def test_what_comes_in_while_temporal_is_away_is_stored_and_swept_later(world: World) -> None:
+    link = await world.start_link()
+    await world.connected()
+    world.temporal.kill()
+    try:
+        world.customer_writes("5491170000009", "hola")
+        work = SqlWorkStore(world.database)
+
+        async def overdue() -> list[str]:
+            now = datetime.now(UTC) + timedelta(seconds=31)
+            return [one.id for one in await work.list_overdue(now, timedelta(seconds=30), 10) if one.kind == "chat"]
+
+        (chat_id,) = await eventually(overdue, bool)
+    finally:
+        world.temporal.start()
+    client = await world.temporal.connect()
+    await sweep_later(work, client)
+    described = await client.get_workflow_handle(names.chat_workflow(chat_id)).describe()
+    assert described.id == f"chat/{chat_id}"
+    assert link.exit_code is None
+
+
+async def sweep_later(work: SqlWorkStore, client: Client) -> None:
+    sweeper = Sweeper(
+        work,
+        TemporalStarter(client),
+        lambda: fetch_namespace_id(client),
+        holder="test",
+        clock=lambda: datetime.now(UTC) + timedelta(seconds=31),
+    )
+    await sweeper.sweep()

@@ -1,0 +1,154 @@
+"""Histories that were recorded before must still replay, and hold ids and counts only.
+
+`BOTON_RECORD_HISTORIES=1 pytest tests/workflows/test_histories.py` records the scenarios anew; keep the older files as
+long as runs of that time may still be open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.client import WorkflowHistory
+from temporalio.exceptions import ApplicationError
+from temporalio.worker import Replayer
+
+from activities.chatting import Drafts
+from activities.holding import HoldEnded
+from activities.sending import BatchStep
+from boton import names
+from boton.temporal import DATA_CONVERTER, sandbox_runner
+from tests.readable import read_history
+from tests.waiting import until
+from tests.workflows.conftest import Stage
+from workflows.chat import ChatWorkflow
+from workflows.connection import ConnectionWorkflow
+from workflows.send import SendWorkflow
+
+FOLDER = Path(__file__).parent.parent / "histories"
+RECORDED = sorted(FOLDER.glob("*.json"))
+PHONE = re.compile(r"(?<![\w.:-])\d{10,15}(?![\w.:-])|\d{8,}@")
+
+
+async def send_with_everything(stage: Stage) -> str:
+    soon = datetime.now(UTC) + timedelta(seconds=1)
+    stage.script.will("send_batch", BatchStep(state="more", settled=500), BatchStep(state="wait", until=soon))
+    stage.script.will("send_batch", BatchStep(state="paused"), BatchStep(state="not_owner"))
+    stage.script.will("send_batch", RuntimeError("store"), BatchStep(state="done", settled=7))
+    send_id = stage.id("snd")
+    await stage.starter.start_send(send_id, "biz_1", stage.connection_id, fast=False)
+    await stage.details(names.send_workflow(send_id), lambda told: "**paused**" in told)
+    await stage.starter.start_send(send_id, "biz_1", stage.connection_id, fast=False, wake=True)
+    await stage.handle(names.send_workflow(send_id)).result()
+    return names.send_workflow(send_id)
+
+
+async def instruction_given_up(stage: Stage) -> str:
+    for number in (1, 2):
+        stage.script.will("send_batch", BatchStep(state="compose", message_ids=(f"msg_{number}",)))
+    stage.script.will("compose_openings", None, ApplicationError("401", type="ModelRefused"))
+    send_id = stage.id("snd")
+    await stage.starter.start_send(send_id, "biz_1", stage.connection_id, fast=True)
+    await stage.handle(names.send_workflow(send_id)).result()
+    return names.send_workflow(send_id)
+
+
+async def chat_answered_and_given_up(stage: Stage) -> str:
+    drafts = Drafts(connection_id=stage.connection_id, message_ids=("msg_1",))
+    stage.script.will("compose_turn", drafts, drafts, Drafts(), ApplicationError("401", type="ModelRefused"))
+    stage.script.will("send_messages", BatchStep(state="more"), BatchStep(state="done", settled=1))
+    chat_id = stage.id("cht")
+    workflow_id = names.chat_workflow(chat_id)
+    await stage.starter.look_at_chat(chat_id, "biz_1")
+    await stage.details(workflow_id, lambda told: "**waiting**" in told)
+    await stage.starter.look_at_chat(chat_id, "biz_1")
+    await until(lambda: stage.script.calls["give_up_turn"])
+    await stage.details(workflow_id, lambda told: "**waiting**" in told)
+    return workflow_id
+
+
+async def connection_linked_again(stage: Stage) -> str:
+    stage.script.will("hold_connection", HoldEnded(status="logged_out", reason="Link the phone again."))
+    stage.script.will("hold_connection", OSError("no more processes"))
+    connection_id = stage.id("con")
+    workflow_id = names.connection_workflow(connection_id)
+    await stage.starter.start_connection(connection_id, "biz_1")
+    await stage.details(workflow_id, lambda told: "logged_out" in told)
+    await stage.handle(workflow_id).signal(names.LOOK)
+    await stage.handle(workflow_id).result()
+    return workflow_id
+
+
+SCENARIOS: dict[str, Callable[[Stage], Awaitable[str]]] = {
+    "send": send_with_everything,
+    "instruction": instruction_given_up,
+    "chat": chat_answered_and_given_up,
+    "connection": connection_linked_again,
+}
+
+
+def replayer() -> Replayer:
+    return Replayer(
+        workflows=[SendWorkflow, ChatWorkflow, ConnectionWorkflow],
+        data_converter=DATA_CONVERTER,
+        workflow_runner=sandbox_runner(),
+    )
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+async def test_history_of_today_replays_and_holds_ids_only(stage: Stage, name: str) -> None:
+    workflow_id = await asyncio.wait_for(SCENARIOS[name](stage), 60)
+    history = await stage.handle(workflow_id).fetch_history()
+    await replayer().replay_workflow(history)
+    if os.environ.get("BOTON_RECORD_HISTORIES"):
+        record(name, history)
+
+
+def record(name: str, history: WorkflowHistory) -> None:
+    exported = json.loads(history.to_json())
+    _anonymize(exported)
+    told = {"workflowId": history.workflow_id, **exported}
+    (FOLDER / f"{name}-{datetime.now(UTC):%Y-%m-%d}.json").write_text(json.dumps(told, indent=1) + "\n")
+
+
+def _anonymize(node: Any) -> None:
+    """Where it was recorded is nobody's business: hosts, processes, paths."""
+    if isinstance(node, dict):
+        for key in ("identity", "stackTrace", "workerVersion", "sdkMetadata"):
+            if isinstance(node.get(key), str):
+                node[key] = ""
+        for value in node.values():
+            _anonymize(value)
+    elif isinstance(node, list):
+        for value in node:
+            _anonymize(value)
+
+
+def load(file: Path) -> WorkflowHistory:
+    told = json.loads(file.read_text())
+    return WorkflowHistory.from_json(told.pop("workflowId"), told)
+
+
+def test_every_workflow_has_a_recorded_history() -> None:
+    assert {file.name.partition("-")[0] for file in RECORDED} >= set(SCENARIOS)
+
+
+@pytest.mark.parametrize("file", RECORDED, ids=lambda file: file.stem)
+async def test_recorded_history_replays(file: Path) -> None:
+    await replayer().replay_workflow(load(file))
+
+
+@pytest.mark.parametrize("file", RECORDED, ids=lambda file: file.stem)
+def test_recorded_history_holds_no_text_and_no_phone_number(file: Path) -> None:
+    told = read_history(load(file))
+    assert PHONE.findall(told) == []
+    assert [
+        word for word in ("hola", "@s.whatsapp.net", "@lid", '"text"', "/home/", "site-packages") if word in told
+    ] == []
