@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 T = TypeVar("T")
-SECONDS = 30.0
+SECONDS = 60.0
 
 
 async def until(condition: Callable[[], object], seconds: float = SECONDS) -> None:

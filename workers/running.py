@@ -31,6 +31,7 @@ HEARTBEATS = timedelta(seconds=2)
 GRACE = timedelta(seconds=8)
 """How long a running activity may take to end when its process stops."""
 
+_SHUTDOWN_SECONDS = GRACE.total_seconds() + 0.5
 _FIRST_PAUSE = 0.25
 _LONGEST_PAUSE = 5.0
 
@@ -70,8 +71,16 @@ async def serve(make_worker: Callable[[], Worker], stop: asyncio.Event) -> None:
             log.error("worker ended", extra={"queue": worker.task_queue, "reason": type(error).__name__})
             await sleep_until(stop, _LONGEST_PAUSE)
         else:
-            await worker.shutdown()
-            await asyncio.wait({running})
+            await _shut_down(worker, running)
+
+
+async def _shut_down(worker: Worker, running: asyncio.Task[None]) -> None:
+    """Ends a worker in order; the SDK waits for a Temporal that does not answer, we do not for long."""
+    ending = {running, asyncio.create_task(worker.shutdown())}
+    _, late = await asyncio.wait(ending, timeout=_SHUTDOWN_SECONDS)
+    for task in late:
+        task.cancel()
+    await asyncio.gather(*ending, return_exceptions=True)
 
 
 async def unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
