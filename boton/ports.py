@@ -234,13 +234,21 @@ class OutboxStore(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """What followed. owed: the chats in which the bot now owes an answer; takeovers: chats that a human took over."""
+
+    owed: tuple[str, ...] = ()
+    takeovers: int = 0
+
+
 class InboxStore(Protocol):
     async def record_events(
         self, connection_id: str, epoch: int, events: Sequence[GatewayEvent], now: datetime
-    ) -> Sequence[str]:
+    ) -> Recorded:
         """Stores what came in, once, each event with all that follows from it and the cursor in one transaction.
 
-        Answers the ids of the chats in which the bot now owes an answer. Raises StaleEpoch.
+        Raises StaleEpoch.
         """
 
     async def fetch_cursor(self, connection_id: str) -> int: ...
@@ -290,6 +298,9 @@ class WorkStore(Protocol):
 
     async def note_namespace(self, namespace_id: str, now: datetime) -> bool:
         """Remembers Temporal's namespace id; a changed one makes all unfinished work overdue. Whether it changed."""
+
+    async def fetch_queue_age(self, now: datetime) -> float:
+        """Seconds since the oldest unfinished send became due; 0 when none is."""
 
     async def purge(self, now: datetime) -> None:
         """Deletes events and idempotency keys older than 30 days."""

@@ -136,7 +136,7 @@ class Metrics:
         self._send_seconds.labels(outcome).observe(seconds)
 
     def set_queue_age(self, seconds: float) -> None:
-        """Age of the oldest queued message whose time has come; 0 when there is none."""
+        """Since when the oldest unfinished send is due; 0 when there is none."""
         self._queue_age.set(seconds)
 
     def count_model_answer(self, seconds: float, tokens_in: int, tokens_out: int) -> None:
@@ -161,11 +161,11 @@ class Metrics:
         self._reconnects.inc()
 
     def count_turn(self, outcome: str) -> None:
-        """`closed`, `dropped` or `failed`."""
+        """domain.conversations: TurnStatus."""
         self._turns.labels(outcome).inc()
 
-    def count_takeover(self) -> None:
-        self._takeovers.inc()
+    def count_takeovers(self, count: int) -> None:
+        self._takeovers.inc(count)
 
     def exposition(self) -> str:
         """Everything in Prometheus' text format."""

@@ -81,7 +81,7 @@ def _counted() -> Metrics:
     metrics.set_connections({"connected": 1})
     metrics.count_reconnect()
     metrics.count_turn("closed")
-    metrics.count_takeover()
+    metrics.count_takeovers(1)
     return metrics
 
 

@@ -13,7 +13,7 @@ SECONDS = 60.0
 async def until(condition: Callable[[], object], seconds: float = SECONDS) -> None:
     """Returns as soon as the condition holds; fails when it does not in time."""
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - any condition at all
+        while not condition():
             await asyncio.sleep(0.01)
 
 

@@ -29,7 +29,7 @@ from boton.domain.connections import Connection, ConnectionStatus, Gateway
 from boton.domain.gateway import Attempt, GatewayEvent, Inbound
 from boton.domain.messages import Direction, MessageKind, MessageStatus
 from boton.errors import ConnectionAway, NotFound, SessionReplaced, StaleEpoch
-from boton.ports import Result, WhatsAppGateway
+from boton.ports import Recorded, Result, WhatsAppGateway
 from boton.settings import Settings, read_settings
 from boton.store.connections import SqlConnectionStore
 from boton.store.engine import Database, open_database
@@ -202,6 +202,8 @@ class Link:
     def settled(self, result: Result, seconds: float) -> None:
         """Observer: an attempt ended."""
         self._metrics.observe_send(result.status, seconds)
+        if not result.is_due_again:
+            self._metrics.count_message(Direction.OUTGOING, result.attempt.kind, result.status)
 
     def lost_ownership(self) -> None:
         """Observer: another link has a higher epoch. Nothing more may be sent from here."""
@@ -268,7 +270,8 @@ class Link:
                 log.exception("session failed", extra={"connection": self._connection.id})
             await sleep_until(self._stop, pause)
             pause = min(pause * 2, _REOPEN_LONGEST)
-            self._metrics.count_reconnect()
+            if not self._stop.is_set():
+                self._metrics.count_reconnect()
 
     async def _note_away(self, reason: str) -> None:
         try:
@@ -287,12 +290,13 @@ class Link:
         while not self._stop.is_set():
             events = await self._gateway.read_events(cursor, _READ_WAIT)
             if events:
-                owed = await self._inbox.record_events(self._connection.id, self._epoch, events, utc_now())
+                recorded = await self._inbox.record_events(self._connection.id, self._epoch, events, utc_now())
                 cursor = events[-1].cursor
-                self._count(events)
-                self._wake(owed)
+                self._count(events, recorded)
+                self._wake(recorded.owed)
 
-    def _count(self, events: Sequence[GatewayEvent]) -> None:
+    def _count(self, events: Sequence[GatewayEvent], recorded: Recorded) -> None:
+        self._metrics.count_takeovers(recorded.takeovers)
         for event in events:
             if isinstance(event.body, Inbound):
                 direction = Direction.OUTGOING if event.body.from_me else Direction.INCOMING

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import time
 
 from temporalio.client import Client
 from temporalio.worker import Worker
@@ -13,16 +12,15 @@ from temporalio.worker import Worker
 from activities.chatting import ChatActivities
 from boton import names
 from boton.clock import utc_now
-from boton.errors import ModelError
 from boton.llm.factory import open_model
 from boton.llm.prompts import build_prompt
-from boton.ports import LanguageModel, ModelAnswer, Prompt
+from boton.ports import LanguageModel
 from boton.settings import Settings
 from boton.store.engine import Database, open_database
-from boton.store.turns import SqlTurnStore
 from boton.store.work import SqlWorkStore
 from boton.telemetry import Metrics, configure_logging, sdk_runtime, serve_metrics
 from boton.temporal import fetch_namespace_id, sandbox_runner
+from workers.measured import MeasuredModel, MeasuredTurns, watch_queue_age
 from workers.running import GRACE, connect_patiently, serve, stop_on_signals
 from workers.sweeper import Sweeper
 from workflows.chat import ChatWorkflow
@@ -53,8 +51,9 @@ async def _run(settings: Settings) -> None:
         client = await connect_patiently(settings.temporal(), runtime, stop)
         if client is not None:
             await asyncio.gather(
-                serve(lambda: _make_worker(client, database, model), stop),
+                serve(lambda: _make_worker(client, database, model, metrics), stop),
                 _make_sweeper(client, database).run(stop),
+                watch_queue_age(SqlWorkStore(database), metrics, stop),
             )
     finally:
         await model.close()
@@ -68,8 +67,8 @@ def _open_model(settings: Settings) -> LanguageModel:
     return open_model(settings.llm_base_url, key.get_secret_value() if key else None, settings.llm_model)
 
 
-def _make_worker(client: Client, database: Database, model: LanguageModel) -> Worker:
-    chats = ChatActivities(SqlTurnStore(database), model, build_prompt, utc_now)
+def _make_worker(client: Client, database: Database, model: LanguageModel, metrics: Metrics) -> Worker:
+    chats = ChatActivities(MeasuredTurns(database, metrics), model, build_prompt, utc_now)
     return Worker(
         client,
         task_queue=names.WORK_QUEUE,
@@ -90,24 +89,3 @@ def _make_sweeper(client: Client, database: Database) -> Sweeper:
         holder=f"{socket.gethostname()}:{os.getpid()}",
         clock=utc_now,
     )
-
-
-class MeasuredModel:
-    """A language model whose calls, errors, tokens and durations are counted."""
-
-    def __init__(self, model: LanguageModel, metrics: Metrics) -> None:
-        self._model = model
-        self._metrics = metrics
-
-    async def answer(self, prompt: Prompt) -> ModelAnswer:
-        began = time.monotonic()
-        try:
-            answer = await self._model.answer(prompt)
-        except ModelError as error:
-            self._metrics.count_model_error(error.code, time.monotonic() - began)
-            raise
-        self._metrics.count_model_answer(time.monotonic() - began, answer.tokens_in, answer.tokens_out)
-        return answer
-
-    async def close(self) -> None:
-        await self._model.close()

@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from boton.domain.connections import ConnectionStatus
-from boton.domain.messages import MessageType
+from boton.domain.messages import MessageKind, MessageType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +16,7 @@ class Attempt:
 
     id: str
     message_id: str
+    kind: MessageKind
     epoch: int
     jid: str
     text: str

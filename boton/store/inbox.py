@@ -16,6 +16,7 @@ from boton.domain.jid import is_person
 from boton.domain.messages import Direction, MessageKind, MessageStatus, Sender
 from boton.errors import NotFound
 from boton.ids import Prefix, new_id
+from boton.ports import Recorded
 from boton.store.chats import add_aliases, ensure_chats, find_chat_id, set_flags
 from boton.store.columns import storable
 from boton.store.connections import change_status, own
@@ -35,14 +36,16 @@ class SqlInboxStore:
 
     async def record_events(
         self, connection_id: str, epoch: int, events: Sequence[GatewayEvent], now: datetime
-    ) -> Sequence[str]:
+    ) -> Recorded:
         """A flood is stored in pieces, so that other writers need not wait for all of it."""
         owed: dict[str, None] = {}
+        takeovers = 0
         for start in range(0, len(events), _AT_ONCE):
             piece = events[start : start + _AT_ONCE]
-            chats = await self._db.write(partial(_record_events, connection_id, epoch, piece, now))
-            owed.update(dict.fromkeys(chats))
-        return list(owed)
+            recorded = await self._db.write(partial(_record_events, connection_id, epoch, piece, now))
+            owed.update(dict.fromkeys(recorded.owed))
+            takeovers += recorded.takeovers
+        return Recorded(owed=tuple(owed), takeovers=takeovers)
 
     async def fetch_cursor(self, connection_id: str) -> int:
         return await self._db.read(lambda session: _fetch_cursor(session, connection_id))
@@ -72,7 +75,7 @@ class _Recording:
 
 def _record_events(
     connection_id: str, epoch: int, events: Sequence[GatewayEvent], now: datetime, session: Session
-) -> list[str]:
+) -> Recorded:
     connection = own(session, connection_id, epoch, for_update=True)
     business = session.get(BusinessRow, connection.business_id)
     assert business is not None
@@ -83,7 +86,8 @@ def _record_events(
             connection.cursor = event.cursor
     session.flush()
     append_events(session, recording.told)
-    return list(recording.owed)
+    takeovers = sum(event.type is EventType.CHAT_TAKEN_OVER for event in recording.told)
+    return Recorded(owed=tuple(recording.owed), takeovers=takeovers)
 
 
 def _record_event(recording: _Recording, event: GatewayEvent) -> None:

@@ -247,6 +247,7 @@ def _to_attempt(row: MessageRow) -> Attempt:
     return Attempt(
         id=row.attempt_id,
         message_id=row.id,
+        kind=MessageKind(row.kind),
         epoch=row.epoch,
         jid=row.jid,
         text=row.text or "",

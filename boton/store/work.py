@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 from sqlmodel import Session, col
 
 from boton.domain.events import KEPT_FOR
+from boton.domain.sends import SendStatus
 from boton.ports import Overdue
+from boton.store.columns import UtcDateTime
 from boton.store.engine import Database
 from boton.store.events import forget_before
 from boton.store.inserts import insert_or_ignore
@@ -36,6 +38,9 @@ class SqlWorkStore:
 
     async def note_namespace(self, namespace_id: str, now: datetime) -> bool:
         return await self._db.write(lambda session: _note_namespace(session, namespace_id, now))
+
+    async def fetch_queue_age(self, now: datetime) -> float:
+        return await self._db.read(lambda session: _fetch_queue_age(session, now))
 
     async def purge(self, now: datetime) -> None:
         before = now - KEPT_FOR
@@ -112,3 +117,12 @@ def _purge(session: Session, before: datetime) -> None:
     """Receipts that found no message in all this time belong to none of ours."""
     session.execute(delete(IdempotencyRow).where(col(IdempotencyRow.created_at) < before))
     session.execute(delete(ReceiptRow).where(col(ReceiptRow.at) < before))
+
+
+def _fetch_queue_age(session: Session, now: datetime) -> float:
+    due_at = func.coalesce(col(SendRow.send_at), col(SendRow.created_at), type_=UtcDateTime)
+    moving = col(SendRow.status) != SendStatus.PAUSED.value
+    oldest = session.execute(
+        select(func.min(due_at, type_=UtcDateTime)).where(col(SendRow.next_step_at).is_not(None), moving)
+    ).scalar_one()
+    return 0.0 if oldest is None else max(0.0, (now - oldest).total_seconds())

@@ -35,10 +35,10 @@ def chats(bench: Bench, model: ScriptedModel) -> ChatActivities:
 async def a_customer_writes(bench: Bench, text: str, cursor: int = 1) -> str:
     """The id of the chat in which the bot now owes an answer."""
     inbound = Inbound(whatsapp_id=f"IN-{cursor}", jid=jid_of(CUSTOMER), text=text, at=AT)
-    owed = await SqlInboxStore(bench.database).record_events(
+    recorded = await SqlInboxStore(bench.database).record_events(
         bench.connection.id, bench.epoch, [GatewayEvent(cursor=cursor, body=inbound)], AT
     )
-    return owed[0]
+    return recorded.owed[0]
 
 
 async def an_instruction(bench: Bench, customers: int) -> AcceptedSend:

@@ -63,10 +63,10 @@ class FakeStarter:
         if self.trouble is not None:
             raise self.trouble
 
-    async def look_at_chat(self, chat_id: str, business_id: str) -> None:  # noqa: ARG002
+    async def look_at_chat(self, chat_id: str, business_id: str) -> None:
         raise AssertionError("the API wakes no chat")
 
-    async def start_connection(self, connection_id: str, business_id: str) -> None:  # noqa: ARG002
+    async def start_connection(self, connection_id: str, business_id: str) -> None:
         raise AssertionError("the API starts no connection")
 
 
@@ -200,7 +200,7 @@ async def open_business(store: Database, clock: Clock, http: httpx.AsyncClient, 
 async def until(condition: Callable[[], object]) -> None:
     """Waits for it, 10 s at most."""
     async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - any condition, not only an event
+        while not condition():
             await asyncio.sleep(0.001)
 
 

@@ -106,7 +106,7 @@ async def test_workers_and_hosts_are_seen_by_their_polls(services: Services, ten
         )
         host = Worker(client, task_queue=names.CONNECTIONS_QUEUE, activities=[do_nothing])
         async with work, host, asyncio.timeout(30):
-            while set((await health.inspect(checks)).values()) != {"ok"}:  # noqa: ASYNC110 - the server tells no event
+            while set((await health.inspect(checks)).values()) != {"ok"}:
                 await asyncio.sleep(0.05)
 
 

@@ -10,7 +10,7 @@ from itertools import count
 import pytest
 
 from boton.domain.gateway import Attempt, GatewayEvent, Inbound, Receipt, ReceiptKind, Sent, Unsettled
-from boton.domain.messages import MessageType
+from boton.domain.messages import MessageKind, MessageType
 from boton.errors import (
     ConnectionAway,
     NumberRefused,
@@ -50,7 +50,13 @@ async def gateway(world: World) -> WhatsAppGateway:
 def attempt_for(jid: str, text: str = "hola", epoch: int = 1) -> Attempt:
     number = next(_numbers)
     return Attempt(
-        id=f"att_{number}", message_id=f"msg_{number}", epoch=epoch, jid=jid, text=text, claimed_at=datetime.now(UTC)
+        id=f"att_{number}",
+        message_id=f"msg_{number}",
+        kind=MessageKind.REPLY,
+        epoch=epoch,
+        jid=jid,
+        text=text,
+        claimed_at=datetime.now(UTC),
     )
 
 
@@ -67,7 +73,7 @@ async def events_until(
 async def left(world: World) -> None:
     """Until the attempt that was just started is between gateway and phone."""
     async with asyncio.timeout(20):
-        while world.under_way() == 0:  # noqa: ASYNC110 - it is another process that changes it
+        while world.under_way() == 0:
             await asyncio.sleep(0.01)
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from boton.domain.gateway import Attempt
+from boton.domain.messages import MessageKind
 from boton.errors import ConnectionAway, NumberRefused, OutcomeUnknown, RecipientRefused, SendError, SessionReplaced
 from boton.whatsapp.simulator import SimulatorGateway
 from boton.whatsapp.simulator_json import parse_refusal, to_number
@@ -15,7 +16,13 @@ from tests.simulator.process import free_port
 
 NOW = datetime.now(UTC)
 ATTEMPT = Attempt(
-    id="att_1", message_id="msg_1", epoch=1, jid="5491112345678@s.whatsapp.net", text="hola", claimed_at=NOW
+    id="att_1",
+    message_id="msg_1",
+    kind=MessageKind.TRANSACTIONAL,
+    epoch=1,
+    jid="5491112345678@s.whatsapp.net",
+    text="hola",
+    claimed_at=NOW,
 )
 
 

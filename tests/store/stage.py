@@ -101,7 +101,8 @@ class Stage:
         """As the link stores it; the chats in which the bot now owes an answer."""
         cursor = await self.inbox.fetch_cursor(self.connection.id)
         events = [GatewayEvent(cursor=cursor + place, body=body) for place, body in enumerate(bodies, start=1)]
-        return list(await self.inbox.record_events(self.connection.id, self.epoch, events, now))
+        recorded = await self.inbox.record_events(self.connection.id, self.epoch, events, now)
+        return list(recorded.owed)
 
     async def answer(self, number: str = NUMBER, *, now: datetime = NOW) -> str:
         """The bot's turn in this chat: its one draft's id."""

@@ -241,3 +241,10 @@ async def test_counts_equal_a_recount_whatever_happens(database: Database, seed:
     seqs = [event.seq for event in await stage.told()]
     assert seqs == list(range(1, len(seqs) + 1))
     assert all(row.status != "sending" or row.attempt_id for row in messages)
+
+
+async def test_queue_age_counts_from_when_the_oldest_unfinished_send_was_due(database: Database) -> None:
+    stage = await set_stage(database)
+    assert await stage.work.fetch_queue_age(NOW) == 0
+    await stage.accept()
+    assert await stage.work.fetch_queue_age(at(90)) == 90

@@ -1,0 +1,67 @@
+"""Ports of the worker whose use is counted."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from datetime import datetime
+
+from boton.clock import utc_now
+from boton.domain.conversations import TurnStatus
+from boton.errors import ModelError
+from boton.ports import LanguageModel, ModelAnswer, Prompt, WorkStore
+from boton.store.engine import Database
+from boton.store.turns import SqlTurnStore
+from boton.telemetry import Metrics
+from workers.running import log, sleep_until
+
+_LOOK_EVERY = 15.0
+
+
+async def watch_queue_age(work: WorkStore, metrics: Metrics, stop: asyncio.Event) -> None:
+    """Keeps the queue's age told until the stop."""
+    while not stop.is_set():
+        try:
+            metrics.set_queue_age(await work.fetch_queue_age(utc_now()))
+        except Exception as error:  # noqa: BLE001 - the next look tells
+            log.warning("queue age unknown", extra={"reason": type(error).__name__})
+        await sleep_until(stop, _LOOK_EVERY)
+
+
+class MeasuredTurns(SqlTurnStore):
+    """The store's turns, counted by how they end."""
+
+    def __init__(self, database: Database, metrics: Metrics) -> None:
+        super().__init__(database)
+        self._metrics = metrics
+
+    async def close_turn(self, turn_id: str, answer: ModelAnswer, now: datetime) -> Sequence[str]:
+        drafts = await super().close_turn(turn_id, answer, now)
+        self._metrics.count_turn(TurnStatus.CLOSED)
+        return drafts
+
+    async def fail_turn(self, turn_id: str, code: str, detail: str, now: datetime) -> None:
+        await super().fail_turn(turn_id, code, detail, now)
+        self._metrics.count_turn(TurnStatus.DROPPED)
+
+
+class MeasuredModel:
+    """A language model whose calls, errors, tokens and durations are counted."""
+
+    def __init__(self, model: LanguageModel, metrics: Metrics) -> None:
+        self._model = model
+        self._metrics = metrics
+
+    async def answer(self, prompt: Prompt) -> ModelAnswer:
+        began = time.monotonic()
+        try:
+            answer = await self._model.answer(prompt)
+        except ModelError as error:
+            self._metrics.count_model_error(error.code, time.monotonic() - began)
+            raise
+        self._metrics.count_model_answer(time.monotonic() - began, answer.tokens_in, answer.tokens_out)
+        return answer
+
+    async def close(self) -> None:
+        await self._model.close()
