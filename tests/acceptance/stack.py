@@ -161,10 +161,13 @@ class Stack:
         return pid if pid in self.processes() else 0
 
     def wait_replaced(self, name: str, pid: int, seconds: float = 60) -> int:
-        """The pid of the process that took the place of that one."""
-        return wait_for(
+        """The pid of the process that took the place of that one, once it listens where that one did."""
+        port = self.ports.get(f"{name.upper()}_PORT")
+        successor = wait_for(
             lambda: (new := self.living(name)) != pid and new, seconds, lambda: f"a new {name}\n{self.logs()}"
         )
+        wait_for(lambda: port is None or is_listening(port), seconds, f"{name} to listen again")
+        return successor
 
     def processes(self) -> dict[int, str]:
         """Every process that was started by this stack and lives, by its pid: its command line."""

@@ -20,8 +20,6 @@ from tests.acceptance.talk import (
 )
 from tests.acceptance.waiting import wait_for
 
-pytestmark = pytest.mark.xdist_group("shared stack")
-
 
 @pytest.fixture(autouse=True)
 def _answers_new_chats(api: Api) -> Iterator[None]:

@@ -6,14 +6,10 @@ import threading
 import time
 from typing import Any
 
-import pytest
-
 from tests.acceptance.api import Api
 from tests.acceptance.simulator import Simulator
 from tests.acceptance.talk import ANSWER_SECONDS, Numbers, await_answer, await_delivered
 from tests.acceptance.waiting import wait_for
-
-pytestmark = pytest.mark.xdist_group("shared stack")
 
 
 def of_chat(api: Api, after: int, number: str) -> list[dict[str, Any]]:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.acceptance.api import Api
 from tests.acceptance.simulator import Simulator
 from tests.acceptance.talk import ANSWER_SECONDS, Numbers, answers, await_answer, await_delivered, let_pass
 from tests.acceptance.waiting import wait_for
 
-pytestmark = pytest.mark.xdist_group("shared stack")
-
-SETTLE_SECONDS = 75.0
+SETTLE_SECONDS = 90.0
 """What nobody could tell is asked again every 30 s."""
 
 

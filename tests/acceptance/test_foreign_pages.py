@@ -8,8 +8,6 @@ import pytest
 from tests.acceptance.stack import Stack
 from tests.acceptance.talk import Numbers
 
-pytestmark = pytest.mark.xdist_group("shared stack")
-
 
 @pytest.mark.parametrize("service", ["api", "simulator"])
 def test_other_hosts_name_is_refused(shared: Stack, service: str) -> None:

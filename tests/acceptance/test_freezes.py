@@ -12,7 +12,7 @@ from tests.acceptance.stack import Stack
 from tests.acceptance.talk import Numbers, await_answer, await_delivered, let_pass
 from tests.acceptance.waiting import stays, wait_for
 
-pytestmark = [pytest.mark.xdist_group("freezes"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 REPLACED_SECONDS = 60.0
 FREEZE_SECONDS = 10.0

@@ -15,8 +15,6 @@ from tests.acceptance.stack import Stack
 from tests.acceptance.talk import ANSWER_SECONDS, Numbers, await_answer, await_delivered
 from tests.acceptance.waiting import wait_for
 
-pytestmark = pytest.mark.xdist_group("shared stack")
-
 
 @pytest.fixture
 def runs(shared: Stack, api: Api, simulator: Simulator, numbers: Numbers) -> list[Run]:

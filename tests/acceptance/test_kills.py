@@ -12,7 +12,7 @@ from tests.acceptance.talk import Numbers, await_delivered
 from tests.acceptance.traffic import Traffic
 from tests.acceptance.waiting import wait_for
 
-pytestmark = [pytest.mark.xdist_group("kills"), pytest.mark.timeout(400)]
+pytestmark = pytest.mark.timeout(400)
 
 PARTS = ("api", "worker", "link", "connections", "temporal", "simulator")
 

@@ -12,7 +12,7 @@ from tests.acceptance.stack import Stack, running
 from tests.acceptance.talk import ANSWER_SECONDS, Numbers, await_delivered, await_stored, outlive_greeting
 from tests.acceptance.waiting import wait_for
 
-pytestmark = [pytest.mark.xdist_group("model"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,6 @@ from tests.acceptance.stack import Stack
 from tests.acceptance.talk import Numbers, await_answer, await_delivered
 from tests.acceptance.waiting import wait_for
 
-pytestmark = pytest.mark.xdist_group("shared stack")
-
 MOST_MEGABYTES = 600
 _LABELS = re.compile(r'(\w+)="')
 
@@ -94,7 +92,6 @@ def test_logs_hold_no_number_and_no_text(shared: Stack, api: Api, simulator: Sim
             assert secret not in text, log.name
 
 
-@pytest.mark.xdist_group("memory")
 def test_ready_soon_and_idle_in_little_memory(resting: Stack, capsys: pytest.CaptureFixture[str]) -> None:
     seconds = resting.start()
     wait_for(lambda: resting.api.get("/status")["connected"], 20, "the connection")

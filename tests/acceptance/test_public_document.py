@@ -14,8 +14,6 @@ from tests.acceptance.stack import Stack
 from tests.acceptance.talk import await_delivered
 from tests.acceptance.waiting import wait_for
 
-pytestmark = pytest.mark.xdist_group("shared stack")
-
 HOST = "https://boton.etthore.com"
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 

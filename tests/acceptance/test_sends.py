@@ -9,8 +9,6 @@ from tests.acceptance.simulator import Simulator
 from tests.acceptance.talk import ANSWER_SECONDS, Numbers, await_delivered
 from tests.acceptance.waiting import wait_for
 
-pytestmark = pytest.mark.xdist_group("shared stack")
-
 
 def test_message_arrives_once_and_is_reported_delivered(api: Api, simulator: Simulator, numbers: Numbers) -> None:
     number = numbers.next()

@@ -10,8 +10,6 @@ from tests.acceptance.simulator import Simulator
 from tests.acceptance.stack import Stack
 from tests.acceptance.talk import Numbers, await_answer, await_delivered
 
-pytestmark = pytest.mark.xdist_group("shared stack")
-
 
 @pytest.fixture(scope="module")
 def other(shared: Stack) -> Api:

@@ -19,8 +19,6 @@ from tests.acceptance.waiting import wait_for
 DEMO_PHONE = "5491138620812"
 PARTS = {"temporal", "api", "worker", "connections", "simulator"}
 
-pytestmark = pytest.mark.xdist_group("shared stack")
-
 
 def test_up_json_tells_where_everything_is(shared: Stack) -> None:
     document = shared.up()
