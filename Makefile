@@ -8,7 +8,7 @@ run: .venv/run.stamp
 	@exec $(BIN)/boton up
 
 test: .venv/dev.stamp
-	$(BIN)/pytest -n auto $(ARGS)
+	$(BIN)/pytest -n auto --dist loadfile $(ARGS)
 
 check: .venv/dev.stamp
 	$(BIN)/ruff check .
