@@ -300,6 +300,22 @@ async def test_result_is_recorded_once(two: Two) -> None:
 # -------------------------------------------------------------------- what comes in
 
 
+async def test_what_comes_in_does_not_wait_for_claims(two: Two) -> None:
+    accepted = await two.quick.accept(NUMBER)
+    step, _ = await two.beside(two.slow.advance(accepted.send.id), two.quick.receive(incoming(number=OTHER)))
+    assert isinstance(step, Attempt)
+    assert (await two.quick.chat(OTHER)).message_count == 1
+
+
+async def test_new_epoch_waits_for_an_uncommitted_claim(two: Two) -> None:
+    accepted = await two.quick.accept(NUMBER)
+    step, epoch = await two.race(
+        two.slow.advance(accepted.send.id), two.quick.connections.raise_epoch(two.quick.connection.id, NOW)
+    )
+    assert isinstance(step, Attempt)
+    assert epoch == two.quick.epoch + 1
+
+
 async def test_two_readers_of_one_journal_store_a_message_once(two: Two) -> None:
     events = [GatewayEvent(cursor=1, body=incoming())]
 
@@ -307,7 +323,7 @@ async def test_two_readers_of_one_journal_store_a_message_once(two: Two) -> None
         return stage.inbox.record_events(stage.connection.id, stage.epoch, events, NOW)
 
     first, second = await two.race(store(two.slow), store(two.quick))
-    assert (len(first), second) == (1, [])
+    assert (len(first.owed), second.owed) == (1, ())
     assert (await two.quick.chat()).message_count == 1
     assert len(await two.quick.messages()) == len(await two.quick.told(EventType.MESSAGE_RECEIVED)) == 1
 
