@@ -77,7 +77,8 @@ def _build_checks(client: Client, businesses: BusinessStore, connections: Connec
         "store": health.check_store(businesses),
         "temporal": health.check_temporal(client),
         "workers": health.check_workers(client),
-        "connections": health.check_connections(client, connections),
+        "connections": health.check_connections(client),
+        health.NUMBERS: health.check_numbers(connections),
     }
 
 

@@ -133,7 +133,7 @@ class _Run:
         while not self._supervisor.stop_asked:
             self._supervisor.watch(_START_TICK)
             missing = self._unready()
-            if missing.keys() != {"connections"}:
+            if missing.keys() != {"numbers"}:
                 numbers_until = time.monotonic() + _NUMBERS_PATIENCE
             if not missing or time.monotonic() >= numbers_until:
                 self._supervisor.settled()
@@ -216,13 +216,13 @@ def _in_words(parts: dict[str, str]) -> str:
 
 
 def _find_unready(url: str) -> dict[str, str]:
-    """Empty when GET answers 200, else the parts that are down."""
+    """The parts that are not `ok`, also those that alone do not make the API unready; empty when all are."""
     try:
         with urllib.request.urlopen(url, timeout=2) as response:
-            return {} if response.status == 200 else {"api": ""}
+            return _read_down(response)
     except urllib.error.HTTPError as error:
         with error:
-            return _read_down(error)
+            return _read_down(error) or {"api": ""}
     except (OSError, http.client.HTTPException):
         return {"api": ""}
 
@@ -230,7 +230,7 @@ def _find_unready(url: str) -> dict[str, str]:
 def _read_down(body: IO[bytes]) -> dict[str, str]:
     try:
         parts: dict[str, str] = json.loads(body.read())["parts"]
-        return {name: state for name, state in parts.items() if state != "ok"} or {"api": ""}
+        return {name: state for name, state in parts.items() if state != "ok"}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {"api": ""}
 

@@ -95,7 +95,7 @@ async def test_workers_and_hosts_are_seen_by_their_polls(services: Services, ten
         checks: dict[str, Check] = {
             "temporal": health.check_temporal(client),
             "workers": health.check_workers(client),
-            "connections": health.check_connections(client, services.connections),
+            "connections": health.check_connections(client),
         }
         without = await health.inspect(checks)
         assert without["temporal"] == "ok"
@@ -120,11 +120,14 @@ class Nothing:
 async def do_nothing() -> None: ...
 
 
-async def test_a_number_that_is_away_is_named_first(services: Services, tenant: Tenant) -> None:
-    client = await connect(TemporalAddress(target="127.0.0.1:1"), lazy=True)
+async def test_a_number_that_is_away_is_told_and_leaves_the_api_ready(
+    services: Services, tenant: Tenant, checks: dict[str, Check], anyone: httpx.AsyncClient
+) -> None:
     await tenant.connect(ConnectionStatus.DISCONNECTED)
-    parts = await health.inspect({"connections": health.check_connections(client, services.connections)})
-    assert parts["connections"] == "down: 1 of 1 phone numbers not connected"
+    checks[health.NUMBERS] = health.check_numbers(services.connections)
+    answer = await anyone.get("/health/ready")
+    assert answer.status_code == 200
+    assert answer.json()["parts"]["numbers"] == "down: 1 of 1 phone numbers not connected"
 
 
 # ---------------------------------------------------------------- metrics

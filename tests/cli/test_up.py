@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import urllib.request
+from functools import partial
 from typing import Any
 
 import psutil
@@ -48,13 +49,21 @@ def _get(url: str) -> str:
         return text
 
 
+def _is_free(url: str) -> bool:
+    host, _, port = url.removeprefix("http://").partition(":")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, int(port)))
+        except OSError:
+            return False
+    return True
+
+
 def _assert_nothing_left(shell: Shell, document: dict[str, Any]) -> None:
     wait_until(lambda: all(is_gone(pid) for pid in _all_pids(document)), 10)
     for url in (document["api"], f"http://{document['temporal']}", document["temporalUi"], document["simulator"]):
-        host, _, port = url.removeprefix("http://").partition(":")
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, int(port)))
+        wait_until(partial(_is_free, url), 5)  # a killed process is a zombie before its last thread lets go
     for name in ("boton.lock", "temporal.lock"):
         lock = take_lock(shell.data / name)
         assert lock is not None, name
