@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 TIMEOUT = 60.0
 """Seconds for one answer, from connecting to its last byte."""
 
+_MOST_TOKENS = 2**31 - 1
 _NO_KEY = "none"
 _BUSY = {408, 409, 425, 429}
 _THINKING = re.compile(r".*</think>", re.DOTALL)
@@ -118,7 +119,12 @@ def _parse_answer(body: bytes) -> ModelAnswer:
     if not text:
         raise ModelMalformed("The language model answered with an empty text.")
     usage = completion.usage or _Usage()
-    return ModelAnswer(text=text, tokens_in=usage.prompt_tokens or 0, tokens_out=usage.completion_tokens or 0)
+    return ModelAnswer(text=text, tokens_in=_count(usage.prompt_tokens), tokens_out=_count(usage.completion_tokens))
+
+
+def _count(told: int | None) -> int:
+    """Tokens as the server counted them, within what a database's integer holds."""
+    return min(max(told or 0, 0), _MOST_TOKENS)
 
 
 def _visible(content: str) -> str:

@@ -152,11 +152,16 @@ def _list(session: Session, business_id: str, page: Page) -> tuple[list[Send], i
 
 
 def _list_recipients(session: Session, business_id: str, send_id: str, page: Page) -> tuple[list[Recipient], int]:
-    """Positions have no gaps, so that a deep page is found by its first position."""
+    """Positions have no gaps, so that a deep page is found by its first position. One beyond the last is not asked
+    for: it may be larger than the column's integer.
+    """
     total = _get(session, business_id, send_id).total
+    first = page.page * page.page_size
+    if first >= total:
+        return [], total
     rows = session.scalars(
         select(MessageRow)
-        .where(col(MessageRow.send_id) == send_id, col(MessageRow.position) >= page.page * page.page_size)
+        .where(col(MessageRow.send_id) == send_id, col(MessageRow.position) >= first)
         .order_by(col(MessageRow.position))
         .limit(page.page_size)
     )

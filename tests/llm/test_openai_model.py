@@ -190,6 +190,13 @@ async def test_a_server_that_counts_no_tokens(server: ModelServer, model: OpenAI
     assert (answer.text, answer.tokens_in, answer.tokens_out) == ("Hola", 0, 0)
 
 
+async def test_a_server_that_counts_nonsense(server: ModelServer, model: OpenAIModel) -> None:
+    usage = {"prompt_tokens": 2**40, "completion_tokens": -1}
+    server.behave = answers({"choices": [{"message": {"content": "Hola"}}], "usage": usage})
+    answer = await model.answer(ASKED)
+    assert (answer.tokens_in, answer.tokens_out) == (2**31 - 1, 0)
+
+
 @pytest.mark.parametrize(
     "behave", [answers(ECHO, 400), answers(ECHO, 429), answers([SECRET]), misbehaviour.hangs, misbehaviour.hangs_up]
 )

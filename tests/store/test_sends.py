@@ -284,6 +284,15 @@ async def test_recipients_come_page_by_page_in_the_order_given(database: Databas
     assert listed == [one.to for one in accepted.recipients] == numbers
 
 
+async def test_page_beyond_every_integer_is_empty(database: Database, sends: SqlSendStore) -> None:
+    business, _ = await a_business(database)
+    accepted = await sends.accept_send(a_send(business, NUMBERS))
+    farthest = Page(page=2**40, page_size=50)
+    assert await sends.list_recipients(business.id, accepted.send.id, farthest) == ([], 3)
+    assert await sends.list_sends(business.id, farthest) == ([], 1)
+    assert await SqlChatStore(database).list_chats(business.id, farthest) == ([], 3)
+
+
 async def test_newest_send_is_listed_first(database: Database, sends: SqlSendStore) -> None:
     business, _ = await a_business(database)
     other, _ = await a_business(database)
