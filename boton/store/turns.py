@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
 from sqlmodel import Session, col
@@ -69,17 +69,23 @@ class SqlTurnStore:
 
 def _open_turn(session: Session, chat_id: str, now: datetime) -> TurnBrief | None:
     chat = lock_chat(session, chat_id)
-    due = _due(session, chat_id)
-    forbidden = _why_not(chat, now)
-    if forbidden is not None:
-        for row in due:
-            row.answer = forbidden.value
-        due = []
+    due = _still_due(session, chat, now)
     if not due:
         chat.next_step_at = now if _queued_drafts(session, chat_id) else None
         return None
     turn = _find_or_add(session, chat, due[-1], now, opening=False)
     return _brief(session, chat, turn, due[-1], now)
+
+
+def _still_due(session: Session, chat: ChatRow, now: datetime) -> list[MessageRow]:
+    """What is due and may be answered still; what may not gets the reason, and is never due again."""
+    due = _due(session, chat.id)
+    forbidden = _why_not(chat, now) or _too_late(session, chat, due, now)
+    if forbidden is None:
+        return due
+    for row in due:
+        row.answer = forbidden.value
+    return []
 
 
 def _due(session: Session, chat_id: str) -> list[MessageRow]:
@@ -97,6 +103,14 @@ def _why_not(chat: ChatRow, now: datetime) -> AnswerDecision | None:
     if chat.takeover_until is not None and chat.takeover_until > now:
         return AnswerDecision.HELD
     return None if chat.bot_enabled else AnswerDecision.BOT_OFF
+
+
+def _too_late(session: Session, chat: ChatRow, due: Sequence[MessageRow], now: datetime) -> AnswerDecision | None:
+    """Everything was stopped, or Temporal away, for so long that even the newest message is not answered any more."""
+    business = session.get(BusinessRow, chat.business_id)
+    assert business is not None
+    longest = timedelta(minutes=business.answer_within_minutes)
+    return AnswerDecision.TOO_OLD if due and now - max(row.at for row in due) > longest else None
 
 
 def _find_or_add(session: Session, chat: ChatRow, trigger: MessageRow, now: datetime, *, opening: bool) -> TurnRow:

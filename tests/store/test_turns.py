@@ -103,6 +103,17 @@ async def test_message_that_comes_while_the_model_thinks_is_the_next_turns(datab
     assert await _answers(stage) == ["answered", "answered"]
 
 
+async def test_what_waited_too_long_for_its_turn_is_not_answered_any_more(database: Database) -> None:
+    stage = await set_stage(database, bot_new_chats=True)
+    await stage.receive(incoming("uno"))
+    await stage.receive(incoming("dos", when=minutes(10)), now=minutes(10))
+    chat_id = (await stage.chat()).id
+    assert await stage.turns.open_turn(chat_id, minutes(369)) is not None
+    assert await stage.turns.open_turn(chat_id, minutes(371)) is None
+    assert await _answers(stage) == ["too_old", "too_old"]
+    assert (await stage.chat()).next_step_at is None
+
+
 async def test_slow_attempt_does_not_answer_again_what_a_later_turn_has_answered(database: Database) -> None:
     stage = await set_stage(database, bot_new_chats=True)
     await stage.receive(incoming("uno"))
