@@ -16,6 +16,7 @@ from boton.errors import ModelBusy
 from boton.ports import LanguageModel, Prompt, TurnStore
 
 _HEARTBEAT_SECONDS = 2.0
+_LONGEST_PAUSE = timedelta(minutes=2)
 T = TypeVar("T")
 
 
@@ -102,8 +103,10 @@ class ChatActivities:
 
 
 def _to_retry(busy: ModelBusy) -> ApplicationError:
-    """Temporal does the retrying, not before the time that the model's server asked for."""
-    delay = None if busy.retry_after is None else timedelta(seconds=busy.retry_after)
+    """Temporal does the retrying, not before the time that the model's server asked for; a customer waits for it,
+    so that a server that asks for hours is asked a little earlier.
+    """
+    delay = None if busy.retry_after is None else min(timedelta(seconds=busy.retry_after), _LONGEST_PAUSE)
     return ApplicationError(busy.detail, type=ModelBusy.__name__, next_retry_delay=delay)
 
 

@@ -72,7 +72,6 @@ class ChatWorkflow:
                 ComposeTurn(self._chat_id),
                 result_type=Drafts,
                 start_to_close_timeout=policies.MODEL_TIMEOUT,
-                schedule_to_close_timeout=policies.MODEL_PATIENCE,
                 heartbeat_timeout=policies.LINK_HEARTBEAT,
                 retry_policy=policies.MODEL,
                 summary="reads what is owed and asks the language model",

@@ -23,12 +23,14 @@ UNTIL_IT_WORKS = RetryPolicy(
 """For what must happen in the end: sending, holding a number."""
 
 MODEL_TIMEOUT = timedelta(seconds=90)
-MODEL_PATIENCE = timedelta(minutes=10)
 MODEL = RetryPolicy(
     initial_interval=timedelta(seconds=1),
     maximum_interval=timedelta(seconds=60),
+    maximum_attempts=16,
     non_retryable_error_types=FINAL_ERRORS,
 )
-"""A model gets MODEL_PATIENCE in all; then the turn is given up."""
+"""A model that is always busy gets some ten minutes; then the turn is given up. Attempts are counted, not the time:
+while no worker runs (everything was stopped for the night) nobody has asked the model, and nothing may be given up.
+"""
 
 STORE_TIMEOUT = timedelta(seconds=60)

@@ -96,7 +96,6 @@ class SendWorkflow:
                 "compose_openings",
                 ComposeOpenings(message_ids),
                 start_to_close_timeout=policies.MODEL_TIMEOUT,
-                schedule_to_close_timeout=policies.MODEL_PATIENCE,
                 heartbeat_timeout=policies.LINK_HEARTBEAT,
                 retry_policy=policies.MODEL,
                 summary=f"asks the language model for {len(message_ids)} openings",

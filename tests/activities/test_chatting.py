@@ -96,7 +96,9 @@ async def test_nothing_owed_asks_nobody(bench: Bench) -> None:
     assert len(model.asked) == 1
 
 
-@pytest.mark.parametrize(("retry_after", "delay"), [(7.5, timedelta(seconds=7.5)), (None, None)])
+@pytest.mark.parametrize(
+    ("retry_after", "delay"), [(7.5, timedelta(seconds=7.5)), (86_400.0, timedelta(minutes=2)), (None, None)]
+)
 async def test_busy_model_is_tried_again_when_its_server_wants(
     bench: Bench, retry_after: float | None, delay: timedelta | None
 ) -> None:

@@ -133,6 +133,20 @@ async def test_refused_turn_is_given_up_with_the_reason(stage: Stage) -> None:
     await until(lambda: len(stage.script.calls["compose_turn"]) == 2)
 
 
+async def test_patience_with_the_model_counts_attempts_and_not_the_time_that_no_worker_ran(stage: Stage) -> None:
+    chat_id = stage.id("cht")
+    await stage.starter.look_at_chat(chat_id, BUSINESS)
+    await is_resting(stage, chat_id)
+    history = await stage.handle(names.chat_workflow(chat_id)).fetch_history()
+    (asked,) = [
+        event.activity_task_scheduled_event_attributes
+        for event in history.events
+        if event.HasField("activity_task_scheduled_event_attributes")
+    ]
+    assert asked.schedule_to_close_timeout.ToTimedelta() == timedelta(0)
+    assert 10 <= asked.retry_policy.maximum_attempts <= 20
+
+
 # ---------------------------------------------------------------- the end of a run, in virtual time
 
 
