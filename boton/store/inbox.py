@@ -24,7 +24,7 @@ from boton.store.engine import Database
 from boton.store.events import append_events
 from boton.store.receipts import apply_receipt, record_whatsapp_id
 from boton.store.steps import lock_chat, show_in_chat
-from boton.store.tables import BusinessRow, ChatRow, ConnectionRow, MessageRow, ReceiptRow
+from boton.store.tables import IN_FLIGHT, BusinessRow, ChatRow, ConnectionRow, MessageRow, ReceiptRow
 
 _AT_ONCE = 20
 """500 in one transaction kept SQLite's other writers waiting for seconds (measured)."""
@@ -228,7 +228,7 @@ def _settle_own(recording: _Recording, inbound: Inbound) -> None:
     of_attempt = select(MessageRow).where(
         col(MessageRow.connection_id) == recording.connection.id,
         col(MessageRow.attempt_id) == inbound.attempt_id,
-        col(MessageRow.status).in_([MessageStatus.SENDING.value, MessageStatus.UNCONFIRMED.value]),
+        IN_FLIGHT,
     )
     chat_id = session.execute(of_attempt.with_only_columns(col(MessageRow.chat_id))).scalar_one_or_none()
     if chat_id is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, select
 from sqlmodel import Session, col
 
 from boton.domain.conversations import ConversationStatus
@@ -38,7 +38,7 @@ from boton.store.steps import (
     show_in_chat,
     unshow_in_chat,
 )
-from boton.store.tables import ChatRow, ConversationRow, MessageRow, SendRow
+from boton.store.tables import IN_FLIGHT, ChatRow, ConversationRow, MessageRow, SendRow
 
 _SETTLED_AT_ONCE = 100
 """Messages that guards forbid are settled on the way to the next claim, this many in one transaction."""
@@ -295,7 +295,7 @@ def _take_back(session: Session, chat: ChatRow, row: MessageRow, now: datetime) 
 
 
 def _list_left_in_flight(session: Session, connection_id: str, epoch: int) -> list[Attempt]:
-    mine = col(MessageRow.connection_id) == connection_id
+    mine = and_(col(MessageRow.connection_id) == connection_id, IN_FLIGHT)
     sending = select(MessageRow).where(
         mine, col(MessageRow.status) == MessageStatus.SENDING.value, col(MessageRow.epoch) < epoch
     )

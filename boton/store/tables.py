@@ -22,6 +22,12 @@ SQLModel.metadata.naming_convention = {
 """Every constraint has a name, the same on SQLite and PostgreSQL, by which a later migration can change it."""
 
 
+IN_FLIGHT = text("status IN ('sending', 'unconfirmed')")
+"""Of messages. Queries name it as it stands here: SQLite uses a partial index only for a condition it recognizes, and
+without it every question for these few messages reads all there are.
+"""
+
+
 def _moment(**kwargs: Any) -> Any:
     return Field(sa_type=UtcDateTime, **kwargs)
 
@@ -231,8 +237,8 @@ class MessageRow(SQLModel, table=True):
         Index(
             "ix_message_in_flight",
             "connection_id",
-            sqlite_where=text("status IN ('sending', 'unconfirmed')"),
-            postgresql_where=text("status IN ('sending', 'unconfirmed')"),
+            sqlite_where=IN_FLIGHT,
+            postgresql_where=IN_FLIGHT,
         ),
         Index(
             "ix_message_due",

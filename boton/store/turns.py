@@ -226,8 +226,10 @@ def _is_still_due(session: Session, turn: TurnRow) -> bool:
 def _messages_of(session: Session, turn: TurnRow) -> list[str]:
     if turn.opening:
         return [turn.trigger_id] if turn.status == TurnStatus.CLOSED else []
-    ids = select(col(MessageRow.id)).where(col(MessageRow.turn_id) == turn.id).order_by(col(MessageRow.id))
-    return list(session.scalars(ids))
+    drafts = select(col(MessageRow.id)).where(
+        col(MessageRow.chat_id) == turn.chat_id, col(MessageRow.turn_id) == turn.id
+    )
+    return list(session.scalars(drafts.order_by(col(MessageRow.id))))
 
 
 def _write_opening(session: Session, turn: TurnRow, text: str) -> list[str]:

@@ -1,0 +1,87 @@
+"""No step of the daily work reads all messages: each statement that it runs is explained by SQLite."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Engine, event
+
+from boton.domain.sends import SendKind
+from boton.ports import ModelAnswer
+from boton.store.engine import open_database
+from tests.store.builders import NOW
+from tests.store.stage import OTHER, Stage, incoming, receipt, sent, set_stage, typed, unconfirmed
+
+_ANSWER = ModelAnswer(text="¡Hola!")
+
+
+@contextmanager
+def _noted() -> Iterator[dict[str, Any]]:
+    """Every statement that runs meanwhile, with the parameters of its first run."""
+    seen: dict[str, Any] = {}
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, many: bool) -> None:
+        if not many and statement.startswith(("SELECT", "UPDATE", "DELETE")):
+            seen.setdefault(statement, parameters)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+
+def _scans(file: str, seen: dict[str, Any]) -> list[str]:
+    with sqlite3.connect(file) as connection:
+        plans = {
+            statement: [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)]
+            for statement, parameters in seen.items()
+        }
+    return [statement for statement, plan in plans.items() if any(step.startswith("SCAN message") for step in plan)]
+
+
+async def test_no_step_reads_all_messages(sqlite_url: str) -> None:
+    database = open_database(sqlite_url)
+    stage = await set_stage(database, bot_new_chats=True)
+    with _noted() as seen:
+        await stage.receive(incoming())
+        draft = await stage.answer()
+        brief = await stage.turns.open_turn((await stage.chat()).id, NOW)
+        assert brief is None
+        attempt = await stage.claim_message(draft)
+        assert attempt is not None
+        await stage.record(unconfirmed(attempt))
+        await stage.outbox.list_left_in_flight(stage.connection.id, stage.epoch + 1)
+        own = typed(whatsapp_id="own", attempt_id=attempt.id)
+        await stage.receive(own, receipt("delivered", "own"))
+        accepted, _ = await stage.deliver(OTHER)
+        await stage.turns.close_turn((await _turn(stage, kind=SendKind.INSTRUCTION)), _ANSWER, NOW)
+        await stage.receive(incoming(number=OTHER))
+        await _answer_twice(stage)
+        await stage.advance(accepted.send.id)
+        await stage.work.list_overdue(NOW, timedelta(0), 10)
+        await stage.chats.list_messages(stage.business.id, OTHER + "@s.whatsapp.net", limit=5)
+    seen = {statement: parameters for statement, parameters in seen.items() if "message" in statement}
+    await database.close()
+    assert len(seen) > 10
+    assert _scans(sqlite_url.removeprefix("sqlite:///"), seen) == []
+
+
+async def _turn(stage: Stage, **changes: object) -> str:
+    accepted = await stage.accept(**changes)
+    (brief,) = await stage.turns.open_openings([accepted.recipients[0].message_id], NOW)
+    return brief.turn_id
+
+
+async def _answer_twice(stage: Stage) -> None:
+    brief = await stage.turns.open_turn((await stage.chat(OTHER)).id, NOW)
+    assert brief is not None
+    (draft,) = await stage.turns.close_turn(brief.turn_id, _ANSWER, NOW)
+    assert await stage.turns.close_turn(brief.turn_id, _ANSWER, NOW) == [draft]
+    attempt = await stage.claim_message(draft)
+    assert attempt is not None
+    await stage.record(sent(attempt))
