@@ -12,7 +12,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from boton.domain.conversations import TurnBrief
-from boton.errors import ModelBusy
+from boton.errors import ModelBusy, ModelRefused
 from boton.ports import LanguageModel, Prompt, TurnStore
 
 _HEARTBEAT_SECONDS = 2.0
@@ -70,9 +70,9 @@ class ChatActivities:
 
     @activity.defn(name="compose_openings")
     async def compose_openings(self, compose: ComposeOpenings) -> None:
-        """Writes the openings that have no text yet, side by side."""
+        """Writes the openings that have no text yet, side by side; those that the model refuses fail at once."""
         briefs = await self._turns.open_openings(compose.message_ids, self._clock())
-        results = await asyncio.gather(*(self._answer(brief) for brief in briefs), return_exceptions=True)
+        results = await asyncio.gather(*(self._write_opening(brief) for brief in briefs), return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
                 raise result
@@ -89,6 +89,12 @@ class ChatActivities:
         """The model gave no answer in its time: these openings fail."""
         for brief in await self._turns.open_openings(compose.message_ids, self._clock()):
             await self._give_up(brief, compose.code)
+
+    async def _write_opening(self, brief: TurnBrief) -> None:
+        try:
+            await self._answer(brief)
+        except ModelRefused as refused:
+            await self._give_up(brief, type(refused).__name__)
 
     async def _answer(self, brief: TurnBrief) -> None:
         try:

@@ -10,6 +10,7 @@ from ipaddress import ip_address
 from temporalio.client import Client
 
 from api import health
+from api.bell import EventBell
 from api.dashboard.admin import AdminAccess
 from api.main import create_app
 from api.server import ApiServer, listen
@@ -55,12 +56,14 @@ def build_services(
 ) -> Services:
     """The real services: the store, Temporal, and what the settings say."""
     businesses, connections = SqlBusinessStore(database), SqlConnectionStore(database)
+    events = SqlEventStore(database)
     password = settings.admin_password
     return Services(
         businesses=businesses,
         chats=SqlChatStore(database),
         sends=SqlSendStore(database),
-        events=SqlEventStore(database),
+        events=events,
+        bell=EventBell(events),
         connections=connections,
         starter=TemporalStarter(client),
         admin=AdminAccess(SqlMetaStore(database), password.get_secret_value() if password else None),

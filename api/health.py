@@ -83,7 +83,7 @@ def check_numbers(connections: ConnectionStore) -> Check:
 
     async def check() -> None:
         active = await connections.list_active_connections()
-        away = sum(connection.status is not ConnectionStatus.CONNECTED for connection in active)
+        away = sum(connection.as_seen(utc_now()).status is not ConnectionStatus.CONNECTED for connection in active)
         if away:
             raise Down(f"{away} of {len(active)} phone numbers not connected")
 

@@ -6,8 +6,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from api.bell import EventBell
 from api.dashboard.admin import AdminAccess
 from boton.clock import utc_now
+from boton.domain.connections import Connection
 from boton.ports import BusinessStore, ChatStore, ConnectionStore, EventStore, SendStore, WorkflowStarter
 from boton.telemetry import Metrics
 
@@ -35,6 +37,7 @@ class Services:
     chats: ChatStore
     sends: SendStore
     events: EventStore
+    bell: EventBell
     connections: ConnectionStore
     starter: WorkflowStarter
     admin: AdminAccess
@@ -44,3 +47,8 @@ class Services:
     public: bool = False
     now: Callable[[], datetime] = utc_now
     is_stopping: Callable[[], bool] = lambda: False
+
+    async def fetch_connection(self, business_id: str) -> Connection | None:
+        """The business's connection, as it is to be believed now."""
+        connection = await self.connections.fetch_active_connection(business_id)
+        return connection.as_seen(self.now()) if connection else None

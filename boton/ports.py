@@ -141,8 +141,12 @@ class SendStore(Protocol):
     async def accept_send(self, new: NewSend, *, idempotency: IdempotencyKey | None = None) -> AcceptedSend:
         """Stores the send, its messages and (for an instruction) its conversations; on return it is on disk.
 
-        Recipients who are one chat are stored once. Raises Conflict when the business has no active connection.
+        Recipients who are one chat are stored once. With a key that is known the first answer is given again, and a
+        concurrent twin waits for it. Raises Conflict when the business has no active connection.
         """
+
+    async def find_accepted(self, business_id: str, idempotency: IdempotencyKey) -> AcceptedSend | None:
+        """What was answered to this key before; None when it is new. Raises Invalid when the body was another."""
 
     async def fetch_send(self, business_id: str, send_id: str) -> Send:
         """With `counts` by message status. Raises NotFound."""
@@ -164,6 +168,9 @@ class EventStore(Protocol):
     async def list_events(self, business_id: str, after: int, limit: int) -> EventPage:
         """Events with seq > after, in order. Raises EventsGone when `after` is older than what is kept."""
 
+    async def fetch_last_seq(self, business_id: str) -> int:
+        """The seq of the business's newest event; 0 when there was none."""
+
 
 class ConnectionStore(Protocol):
     async def create_connection(self, business_id: str, gateway: Gateway, phone: str, now: datetime) -> Connection:
@@ -180,7 +187,10 @@ class ConnectionStore(Protocol):
     async def record_status(
         self, connection_id: str, epoch: int, status: ConnectionStatus, reason: str | None, now: datetime
     ) -> None:
-        """Writes `connection.changed` where it did change. Raises StaleEpoch."""
+        """Also when nothing changed: `status_at` says how fresh it is. Writes `connection.changed` where it did.
+
+        Raises StaleEpoch.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

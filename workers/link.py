@@ -25,7 +25,7 @@ from activities.courier import Courier
 from activities.sending import SendingActivities
 from boton import names
 from boton.clock import utc_now
-from boton.domain.connections import Connection, ConnectionStatus, Gateway
+from boton.domain.connections import SAID_AGAIN, Connection, ConnectionStatus, Gateway
 from boton.domain.gateway import Attempt, GatewayEvent, Inbound
 from boton.domain.messages import Direction, MessageKind, MessageStatus
 from boton.errors import ConnectionAway, NotFound, SessionReplaced, StaleEpoch
@@ -129,7 +129,9 @@ class Link:
         )
         self._sending = SendingActivities(self._courier, utc_now)
         self._recovered = asyncio.Event()
+        self._said_at = utc_now()
         self._starter: TemporalStarter | None = None
+        self._unseen: set[str] = set()
         self._looks: set[asyncio.Task[None]] = set()
         self._look_slots = asyncio.Semaphore(_LOOKS_IN_FLIGHT)
 
@@ -282,13 +284,20 @@ class Link:
             log.exception("status not recorded", extra={"connection": self._connection.id})
 
     async def _tell_status(self, status: ConnectionStatus, reason: str | None) -> None:
+        self._said_at = utc_now()
         self._metrics.set_connections({status.value: 1})
         await self._connections.record_status(self._connection.id, self._epoch, status, reason, utc_now())
+
+    async def _say_again(self) -> None:
+        """`connected` is believed only while it is fresh: a round trip has just succeeded."""
+        if utc_now() - self._said_at >= SAID_AGAIN:
+            await self._tell_status(ConnectionStatus.CONNECTED, None)
 
     async def _pump(self) -> None:
         cursor = await self._inbox.fetch_cursor(self._connection.id)
         while not self._stop.is_set():
             events = await self._gateway.read_events(cursor, _READ_WAIT)
+            await self._say_again()
             if events:
                 recorded = await self._inbox.record_events(self._connection.id, self._epoch, events, utc_now())
                 cursor = events[-1].cursor
@@ -306,12 +315,15 @@ class Link:
     def _wake(self, chat_ids: Sequence[str]) -> None:
         """Off the pump: what cannot be signalled now is found by the sweeper."""
         for chat_id in chat_ids:
-            task = asyncio.create_task(self._look(chat_id))
-            self._looks.add(task)
-            task.add_done_callback(self._looks.discard)
+            if chat_id not in self._unseen:
+                self._unseen.add(chat_id)
+                task = asyncio.create_task(self._look(chat_id))
+                self._looks.add(task)
+                task.add_done_callback(self._looks.discard)
 
     async def _look(self, chat_id: str) -> None:
         async with self._look_slots:
+            self._unseen.discard(chat_id)  # from here on another message needs another look
             if self._starter is None:
                 return
             try:

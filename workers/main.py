@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 
 from temporalio.client import Client
+from temporalio.service import RPCError
 from temporalio.worker import Worker
 
 from activities.chatting import ChatActivities
@@ -19,7 +21,7 @@ from boton.settings import Settings
 from boton.store.engine import Database, open_database
 from boton.store.work import SqlWorkStore
 from boton.telemetry import Metrics, configure_logging, sdk_runtime, serve_metrics
-from boton.temporal import fetch_namespace_id, sandbox_runner
+from boton.temporal import fetch_namespace_id, prepare_namespace, sandbox_runner
 from workers.measured import MeasuredModel, MeasuredTurns, watch_queue_age
 from workers.running import GRACE, connect_patiently, serve, stop_on_signals
 from workers.sweeper import Sweeper
@@ -27,6 +29,8 @@ from workflows.chat import ChatWorkflow
 from workflows.connection import ConnectionWorkflow
 from workflows.send import SendWorkflow
 from workflows.starter import TemporalStarter
+
+log = logging.getLogger(__name__)
 
 _CACHED_WORKFLOWS = 50
 """Idle workflows cost no memory (10,000 reminders: 1.04 times; with the default of 1,000 it was 1.80: measured)."""
@@ -50,6 +54,7 @@ async def _run(settings: Settings) -> None:
     try:
         client = await connect_patiently(settings.temporal(), runtime, stop)
         if client is not None:
+            await _prepare(client)
             await asyncio.gather(
                 serve(lambda: _make_worker(client, database, model, metrics), stop),
                 _make_sweeper(client, database).run(stop),
@@ -60,6 +65,15 @@ async def _run(settings: Settings) -> None:
         await database.close()
         if server is not None:
             server.close()
+
+
+async def _prepare(client: Client) -> None:
+    """A Temporal elsewhere may not know our search attributes, without which no workflow starts."""
+    try:
+        await prepare_namespace(client, embedded=False)
+    except RPCError as error:
+        extra = {"missing": ",".join(names.SEARCH_ATTRIBUTES), "reason": error.status.name}
+        log.warning("search attributes cannot be registered; see docs/operating.md", extra=extra)
 
 
 def _open_model(settings: Settings) -> LanguageModel:

@@ -24,6 +24,9 @@ _GRACE = timedelta(seconds=30)
 """Overdue by less than this: whoever accepted it is most likely starting it right now."""
 
 _AGAIN_AFTER = timedelta(minutes=2)
+_FAILED_AGAIN_AFTER = timedelta(seconds=30)
+"""What cannot be started must not stand before the rest for ever."""
+
 _AT_ONCE = 200
 _STARTS_IN_FLIGHT = 10
 _PURGE_EVERY = timedelta(hours=1)
@@ -73,6 +76,9 @@ class Sweeper:
         overdue = await self._work.list_overdue(now, _GRACE, _AT_ONCE)
         started = await self._start_all(overdue)
         await self._work.postpone(started, now, self._clock() + _AGAIN_AFTER)
+        if started:  # else Temporal is away, and nothing is looked at before it is back
+            failed = [one for one in overdue if one not in started]
+            await self._work.postpone(failed, now, self._clock() + _FAILED_AGAIN_AFTER)
         await self._purge(now)
         return len(overdue) >= _AT_ONCE and len(started) == len(overdue)
 

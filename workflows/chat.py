@@ -114,7 +114,7 @@ class ChatWorkflow:
 
     def _tell(self, status: str, next_step: str) -> None:
         """What an operator reads in the Temporal UI. Only the resting states cost a history event."""
-        workflow.set_current_details(f"**{status}** · {self._turns} turns · {next_step}")
+        workflow.set_current_details(f"**{status}** · turns: {self._turns} · {next_step}")
         known = workflow.info().typed_search_attributes.get(_STATUS)
         if status in {"waiting", "idle"} and known != status:
             workflow.upsert_search_attributes([_STATUS.value_set(status)])

@@ -120,7 +120,7 @@ class SendWorkflow:
 
     def _tell(self, status: str, next_step: str) -> None:
         """What an operator reads in the Temporal UI."""
-        workflow.set_current_details(f"**{status}** · {self._settled} attempts ended · {next_step}")
+        workflow.set_current_details(f"**{status}** · attempts ended: {self._settled} · {next_step}")
         if workflow.info().typed_search_attributes.get(_STATUS) != status and status != "writing":
             workflow.upsert_search_attributes([_STATUS.value_set(status)])
 

@@ -60,7 +60,7 @@ async def _fetch_section(services: Services, business: Business) -> Section:
     return Section(
         business=business,
         tally=await services.businesses.fetch_tally(business.id),
-        connection=await services.connections.fetch_active_connection(business.id),
+        connection=await services.fetch_connection(business.id),
         tokens=tuple(token for token in tokens if token.revoked_at is None),
     )
 

@@ -14,8 +14,8 @@ from api.services import Services
 
 router = APIRouter(prefix=V1, tags=["Events"], responses=ERRORS)
 
-_PAUSE = 0.25
-"""Seconds between two looks of a long poll: one read by index."""
+_PATIENCE = 1.0
+"""Seconds after which a long poll looks whether anybody still waits for its answer."""
 _LAST_SEQ = 2**63 - 1
 
 
@@ -31,15 +31,16 @@ async def list_events(
     limit = min(limit, MAX_EVENTS)
     deadline = asyncio.get_running_loop().time() + min(wait, MAX_WAIT)
     page = await services.events.list_events(caller.business_id, after, limit)
-    while not page.events and await _may_wait(request, services, deadline):
+    if not page.events and await _wait(request, services, caller.business_id, after, deadline):
         page = await services.events.list_events(caller.business_id, after, limit)
     return EventList.of(page, limit)
 
 
-async def _may_wait(request: Request, services: Services, deadline: float) -> bool:
-    """Whether it is worth another look, after a pause: not when time is up or nobody waits for the answer."""
-    left = deadline - asyncio.get_running_loop().time()
-    if left <= 0 or services.is_stopping() or await request.is_disconnected():
-        return False
-    await asyncio.sleep(min(_PAUSE, left))
-    return True
+async def _wait(request: Request, services: Services, business_id: str, after: int, deadline: float) -> bool:
+    """Whether an event came; False when time is up or nobody waits for the answer any more."""
+    while (left := deadline - asyncio.get_running_loop().time()) > 0:
+        if services.is_stopping() or await request.is_disconnected():
+            return False
+        if await services.bell.wait_beyond(business_id, after, min(left, _PATIENCE)):
+            return True
+    return False

@@ -9,9 +9,15 @@ from fastapi import APIRouter, Depends, Response
 from api.bodies import json_body
 from api.deps import Caller, Deps, Paging, SendId, Starting
 from api.docs import BODY_ERRORS, CONFLICT, ERRORS, V1, body_of
+from api.idempotency import KEY, to_idempotency
 from api.offload import LARGE_SEND, run
 from api.schemas.sends import RecipientList, SendAccepted, SendDetail, SendList, SendRequest
 from api.sending import to_new_send
+from api.services import Services
+from boton.domain.sends import AcceptedSend
+from boton.ports import IdempotencyKey
+
+PATH = f"{V1}/send"
 
 router = APIRouter(prefix=V1, tags=["Sends"], responses=ERRORS)
 
@@ -29,15 +35,26 @@ async def accept_send(
     services: Deps,
     launcher: Starting,
     body: Annotated[SendRequest, Depends(json_body(SendRequest))],
+    key: Annotated[str | None, KEY] = None,
 ) -> Response:
-    business = await services.businesses.fetch_business(caller.business_id)
-    now = services.now()
     large = isinstance(body.to, list) and len(body.to) > LARGE_SEND
-    new = await run(lambda: to_new_send(body, business, now), in_thread=large)
-    accepted = await services.sends.accept_send(new)
-    launcher.start_send(accepted)
+    idempotency = await run(lambda: to_idempotency(key, PATH, body), in_thread=large)
+    accepted = await _find_accepted(services, caller.business_id, idempotency)
+    if accepted is None:
+        business = await services.businesses.fetch_business(caller.business_id)
+        now = services.now()
+        new = await run(lambda: to_new_send(body, business, now), in_thread=large)
+        accepted = await services.sends.accept_send(new, idempotency=idempotency)
+        launcher.start_send(accepted)
     answer = await run(lambda: SendAccepted.of(accepted).model_dump_json(), in_thread=large)
     return Response(answer, status_code=202, media_type="application/json")
+
+
+async def _find_accepted(
+    services: Services, business_id: str, idempotency: IdempotencyKey | None
+) -> AcceptedSend | None:
+    """Looked up before anything is validated: what was right then may be too late now."""
+    return None if idempotency is None else await services.sends.find_accepted(business_id, idempotency)
 
 
 @router.get("/sends", summary="Sends, newest first")

@@ -15,10 +15,10 @@ router = APIRouter(prefix=V1, tags=["Status"], responses=ERRORS)
 async def get_status(caller: Caller, services: Deps) -> StatusOut:
     business = await services.businesses.fetch_business(caller.business_id)
     tally = await services.businesses.fetch_tally(caller.business_id)
-    connection = await services.connections.fetch_active_connection(caller.business_id)
+    connection = await services.fetch_connection(caller.business_id)
     return StatusOut.of(business, tally, connection)
 
 
 @router.get("/connection", summary="The linked phone number")
 async def get_connection(caller: Caller, services: Deps) -> ConnectionOut:
-    return ConnectionOut.of(await services.connections.fetch_active_connection(caller.business_id))
+    return ConnectionOut.of(await services.fetch_connection(caller.business_id))

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import typer
 
+from boton.clock import utc_now
 from boton.errors import Invalid
 from boton.settings import Settings, read_settings
 from boton.store.businesses import SqlBusinessStore
@@ -53,7 +54,8 @@ def list_businesses() -> None:
         connections = SqlConnectionStore(database)
         rows: list[tuple[str, ...]] = []
         for business in await SqlBusinessStore(database).list_businesses():
-            connection = await connections.fetch_active_connection(business.id)
+            active = await connections.fetch_active_connection(business.id)
+            connection = active.as_seen(utc_now()) if active else None
             state = (connection.phone, connection.gateway.value, connection.status.value) if connection else ("-",) * 3
             rows.append((business.id, business.name, *state))
         return rows

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 
@@ -26,9 +26,16 @@ class ConnectionStatus(StrEnum):
     STOPPED = "stopped"
 
 
+SAID_AGAIN = timedelta(seconds=20)
+_BELIEVED = timedelta(seconds=60)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """`epoch` rises with every start of a link; a process with a lower one owns nothing any more."""
+    """`epoch` rises with every start of a link; a process with a lower one owns nothing any more.
+
+    status_at: when the link last said so; it says `connected` again every SAID_AGAIN.
+    """
 
     id: str
     business_id: str
@@ -40,3 +47,10 @@ class Connection:
     epoch: int
     status_at: datetime
     created_at: datetime
+
+    def as_seen(self, now: datetime) -> Connection:
+        """A `connected` that nobody has repeated is not believed: the link, or its whole host, is gone."""
+        if self.status is not ConnectionStatus.CONNECTED or now - self.status_at <= _BELIEVED:
+            return self
+        reason = "its link process has not been heard of lately; is `boton connections` running?"
+        return replace(self, status=ConnectionStatus.DISCONNECTED, reason=reason)

@@ -66,10 +66,11 @@ def own(session: Session, connection_id: str, epoch: int, *, for_update: bool = 
 
 
 def change_status(row: ConnectionRow, status: ConnectionStatus, reason: str | None, now: datetime) -> list[NewEvent]:
-    """Sets a connection's status; the event that tells it, unless nothing changed."""
+    """Sets a connection's status and its time; the event that tells it, unless nothing changed."""
+    row.status_at = now
     if (row.status, row.reason) == (status.value, reason):
         return []
-    row.status, row.reason, row.status_at = status.value, reason, now
+    row.status, row.reason = status.value, reason
     data = {"connectionId": row.id, "status": status.value, "reason": reason, "gateway": row.gateway}
     return [NewEvent(business_id=row.business_id, type=EventType.CONNECTION_CHANGED, at=now, data=data)]
 

@@ -63,6 +63,9 @@ class SqlEventStore:
     def __init__(self, database: Database) -> None:
         self._db = database
 
+    async def fetch_last_seq(self, business_id: str) -> int:
+        return await self._db.read(lambda session: _fetch_last_seq(session, business_id))
+
     async def list_events(self, business_id: str, after: int, limit: int) -> EventPage:
         return await self._db.read(lambda session: _list(session, business_id, after, limit))
 
@@ -108,3 +111,10 @@ def _forget(session: Session, business_id: str, moment: datetime) -> bool:
         end = min(end, first_kept)
     session.execute(delete(EventRow).where(ours, col(EventRow.seq) < end))
     return bool(end == oldest + _FORGOTTEN_AT_ONCE)
+
+
+def _fetch_last_seq(session: Session, business_id: str) -> int:
+    last: int | None = session.execute(
+        select(col(TallyRow.event_seq)).where(col(TallyRow.business_id) == business_id)
+    ).scalar_one_or_none()
+    return last or 0

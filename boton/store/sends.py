@@ -29,8 +29,6 @@ class SqlSendStore:
 
     async def accept_send(self, new: NewSend, *, idempotency: IdempotencyKey | None = None) -> AcceptedSend:
         """Chats come first, some at a time, so that a bulk does not keep other writers waiting for long."""
-        if (first := await self._find_first(new.business_id, idempotency)) is not None:
-            return first
         connection_id = await self._db.read(lambda session: _active_connection(session, new.business_id))
         chats: dict[str, KnownChat] = {}
         for start in range(0, len(new.recipients), _CHATS_AT_ONCE):
@@ -42,9 +40,7 @@ class SqlSendStore:
     async def _ensure_chats(self, new: NewSend) -> dict[str, KnownChat]:
         return await self._db.write(lambda session: _ensure_chats(session, new))
 
-    async def _find_first(self, business_id: str, idempotency: IdempotencyKey | None) -> AcceptedSend | None:
-        if idempotency is None:
-            return None
+    async def find_accepted(self, business_id: str, idempotency: IdempotencyKey) -> AcceptedSend | None:
         return await self._db.read(lambda session: _find_first(session, business_id, idempotency))
 
     async def fetch_send(self, business_id: str, send_id: str) -> Send:

@@ -152,6 +152,7 @@ def _brief(session: Session, chat: ChatRow, turn: TurnRow, trigger: MessageRow, 
 
 
 def _history(session: Session, chat_id: str) -> tuple[Line, ...]:
+    """Oldest first; what is to be answered stands last, also where it came while the reply before was written."""
     rows = session.scalars(
         select(MessageRow)
         .where(
@@ -162,9 +163,9 @@ def _history(session: Session, chat_id: str) -> tuple[Line, ...]:
         .order_by(col(MessageRow.at).desc(), col(MessageRow.id).desc())
         .limit(_HISTORY)
     ).all()
+    told = sorted(rows, key=lambda row: (row.answer == AnswerDecision.DUE, row.at, row.id))
     return tuple(
-        Line(sender=Sender(row.sender), type=MessageType(row.type), text=row.text or "", at=row.at)
-        for row in reversed(rows)
+        Line(sender=Sender(row.sender), type=MessageType(row.type), text=row.text or "", at=row.at) for row in told
     )
 
 

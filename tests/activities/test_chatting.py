@@ -196,3 +196,14 @@ async def test_given_up_openings_fail_and_the_written_ones_stay(bench: Bench) ->
     await ActivityEnvironment().run(activities.compose_openings, ComposeOpenings(ids[:1]))
     await ActivityEnvironment().run(activities.give_up_openings, ComposeOpenings(ids, code="model_timeout"))
     assert await texts(bench, ids) == [("buen día", "queued"), (None, "failed")]
+
+
+async def test_an_opening_that_the_model_refuses_fails_alone_and_at_once(bench: Bench) -> None:
+    send = await an_instruction(bench, 3)
+    ids = tuple(one.message_id for one in send.recipients)
+    answers = iter([ModelRefused("400"), ModelBusy("429"), "buen día", "hola"])
+    activities = chats(bench, ScriptedModel(lambda _: next(answers)))
+    with pytest.raises(ApplicationError, match="429"):
+        await ActivityEnvironment().run(activities.compose_openings, ComposeOpenings(ids))
+    await ActivityEnvironment().run(activities.compose_openings, ComposeOpenings(ids))
+    assert await texts(bench, ids) == [(None, "failed"), ("hola", "queued"), ("buen día", "queued")]

@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 from fastapi import FastAPI
 
+from api.bell import EventBell
 from api.dashboard.admin import AdminAccess
 from api.main import create_app
 from api.services import Check, Links, Services
@@ -146,6 +147,7 @@ def make_services(store: Database, clock: Clock, starter: FakeStarter, checks: d
         chats=SqlChatStore(store),
         sends=SqlSendStore(store),
         events=SqlEventStore(store),
+        bell=EventBell(SqlEventStore(store)),
         connections=SqlConnectionStore(store),
         starter=starter,
         admin=AdminAccess(SqlMetaStore(store), PASSWORD),

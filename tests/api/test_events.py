@@ -91,3 +91,15 @@ async def test_events_that_are_gone(tenant: Tenant) -> None:
     await SqlWorkStore(tenant.database).purge(tenant.clock())
     problem = check_problem(await tenant.get("/events", after=1), 410)
     assert problem["code"] == "events_gone"
+
+
+async def test_many_who_wait_look_at_the_store_as_one(tenant: Tenant, services: Services) -> None:
+    newest = (await heard(tenant))["lastSeq"]
+    polls = [asyncio.create_task(heard(tenant, after=newest, wait=30)) for _ in range(50)]
+    while len(services.bell.waiting) == 0 or services.bell.waiting[tenant.business.id] < 50:
+        await asyncio.sleep(0.01)
+    await tenant.hear("hola")
+    async with asyncio.timeout(20):
+        pages = await asyncio.gather(*polls)
+    assert [event["data"]["text"] for page in pages for event in page["events"]] == ["hola"] * 50
+    assert services.bell.waiting == {}

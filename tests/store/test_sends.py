@@ -219,7 +219,7 @@ async def test_same_key_gives_the_first_answer_and_does_nothing(database: Databa
             session.execute(update(ConnectionRow).values(active=False)),
         ]
     )
-    assert await sends.accept_send(new, idempotency=KEY) == first
+    assert await sends.find_accepted(business.id, KEY) == first
     assert (await _count(database, SendRow), await _count(database, MessageRow)) == (1, 3)
 
 

@@ -293,3 +293,16 @@ async def test_opening_settled_while_the_model_wrote_stays_as_it_is(database: Da
     assert await stage.status(accepted) in {MessageStatus.EXPIRED, MessageStatus.QUEUED}
     assert await stage.advance(accepted.send.id, now=minutes(4)) == Idle(why="done")
     assert await stage.status(accepted) is MessageStatus.EXPIRED
+
+
+async def test_what_is_to_be_answered_stands_last_also_when_it_came_before_the_reply(database: Database) -> None:
+    stage = await set_stage(database, bot_new_chats=True)
+    await stage.receive(incoming("uno"))
+    brief = await _open(stage)
+    await stage.receive(incoming("dos", when=at(1)))
+    (draft,) = await stage.turns.close_turn(brief.turn_id, REPLY, at(2))
+    attempt = await stage.claim_message(draft, now=at(3))
+    assert attempt is not None
+    await stage.record(sent(attempt))
+    following = await _open(stage, seconds=4)
+    assert [line.text for line in following.history] == ["uno", REPLY.text, "dos"]

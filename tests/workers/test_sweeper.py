@@ -122,14 +122,21 @@ async def test_starts_every_kind_and_postpones_it() -> None:
     assert scene.work.work == []
 
 
-async def test_what_could_not_be_started_stays_overdue() -> None:
+async def test_what_cannot_be_started_does_not_stand_before_the_rest() -> None:
     scene = Scene(overdue("send", "snd_1"), overdue("send", "snd_2"))
     scene.starter.broken = {"snd_1"}
     await scene.sweeper().sweep()
-    assert scene.work.work == [overdue("send", "snd_1")]
-    scene.starter.broken = set()
+    assert scene.work.postponed == [
+        (overdue("send", "snd_2"), NOW + timedelta(minutes=2)),
+        (overdue("send", "snd_1"), NOW + timedelta(seconds=30)),
+    ]
+
+
+async def test_when_nothing_can_be_started_everything_stays_overdue() -> None:
+    scene = Scene(overdue("send", "snd_1"), overdue("send", "snd_2"))
+    scene.starter.broken = {"snd_1", "snd_2"}
     await scene.sweeper().sweep()
-    assert scene.work.work == []
+    assert scene.work.work == [overdue("send", "snd_1"), overdue("send", "snd_2")]
 
 
 async def test_another_holder_of_the_lease_does_the_work_alone() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable
@@ -11,6 +12,7 @@ from typing import Any
 import pytest_asyncio
 from temporalio import activity
 from temporalio.client import Client, WorkflowHandle
+from temporalio.service import RPCError
 from temporalio.worker import Worker
 
 from activities.chatting import ComposeOpenings, ComposeTurn, Drafts
@@ -138,6 +140,7 @@ async def stage() -> AsyncIterator[Stage]:
     running = [asyncio.create_task(worker.run()) for worker in workers]
     yield stage
     async for execution in client.list_workflows('ExecutionStatus="Running"'):
-        await client.get_workflow_handle(execution.id, run_id=execution.run_id).terminate("the test is over")
+        with contextlib.suppress(RPCError):  # it may have ended since it was listed
+            await client.get_workflow_handle(execution.id, run_id=execution.run_id).terminate("the test is over")
     await asyncio.gather(*(worker.shutdown() for worker in workers))
     await asyncio.gather(*running)

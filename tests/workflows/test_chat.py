@@ -35,7 +35,7 @@ async def test_look_starts_a_run_that_answers_what_is_owed(stage: Stage) -> None
     stage.script.will("compose_turn", drafts)
     chat_id = stage.id("cht")
     await stage.starter.look_at_chat(chat_id, BUSINESS)
-    assert "1 turns" in await is_resting(stage, chat_id)
+    assert "turns: 1" in await is_resting(stage, chat_id)
     assert stage.script.calls["send_messages"] == [SendMessages(("msg_1", "msg_2"))]
     assert stage.script.calls["compose_turn"] == [ComposeTurn(chat_id)] * 2
     assert await stage.status(names.chat_workflow(chat_id)) == "waiting"
@@ -108,7 +108,7 @@ async def test_customer_who_never_stops_is_served_by_several_runs(stage: Stage) 
     chat_id = stage.id("cht")
     await stage.starter.look_at_chat(chat_id, BUSINESS)
     first = (await stage.handle(names.chat_workflow(chat_id)).describe()).run_id
-    assert f"{turns} turns" in await is_resting(stage, chat_id)
+    assert f"turns: {turns}" in await is_resting(stage, chat_id)
     assert (await stage.handle(names.chat_workflow(chat_id)).describe()).run_id != first
     assert len(stage.script.calls["send_messages"]) == turns
 
@@ -119,7 +119,7 @@ async def test_reply_that_was_cut_short_is_no_turn_and_goes_on(stage: Stage) -> 
     stage.script.will("send_messages", BatchStep(state="more", settled=3), BatchStep(state="done", settled=1))
     chat_id = stage.id("cht")
     await stage.starter.look_at_chat(chat_id, BUSINESS)
-    assert "1 turns" in await is_resting(stage, chat_id)
+    assert "turns: 1" in await is_resting(stage, chat_id)
     assert len(stage.script.calls["send_messages"]) == 2
 
 

@@ -94,7 +94,7 @@ async def test_paused_goes_on_with_a_look_and_not_before(stage: Stage) -> None:
     stage.script.will("send_batch", BatchStep(state="paused", settled=3), BatchStep(state="done", settled=4))
     send_id = await start(stage)
     told = await stage.details(names.send_workflow(send_id), lambda told: "paused" in told)
-    assert "3 attempts ended" in told
+    assert "attempts ended: 3" in told
     assert len(stage.script.calls["send_batch"]) == 1
     await stage.starter.start_send(send_id, "biz_1", stage.connection_id, fast=False, wake=True)
     assert await attempts(stage, send_id) == 7
