@@ -79,6 +79,12 @@ class StaleEpoch(BotonError):
         super().__init__(f"Epoch {epoch} of connection {connection_id} is stale.")
 
 
+class GatewayAbsent(BotonError):
+    """The connection is on a gateway that does not exist here."""
+
+    code = "gateway_absent"
+
+
 class StoreTooNew(BotonError):
     """The store was migrated by a newer version of BOTON."""
 

@@ -28,7 +28,7 @@ from boton.clock import utc_now
 from boton.domain.connections import SAID_AGAIN, Connection, ConnectionStatus, Gateway
 from boton.domain.gateway import Attempt, GatewayEvent, Inbound
 from boton.domain.messages import Direction, MessageKind, MessageStatus
-from boton.errors import ConnectionAway, NotFound, SessionReplaced, StaleEpoch
+from boton.errors import ConnectionAway, GatewayAbsent, NotFound, SessionReplaced, StaleEpoch
 from boton.ports import Recorded, Result, WhatsAppGateway
 from boton.settings import Settings, read_settings
 from boton.store.connections import SqlConnectionStore
@@ -75,14 +75,20 @@ async def _run(settings: Settings, connection_id: str) -> int:
         connections = SqlConnectionStore(database)
         epoch = await connections.raise_epoch(connection_id, utc_now())
         connection = await connections.fetch_connection(connection_id)
-        return await Link(settings, database, connection, epoch, stop).run()
+        try:
+            gateway = open_gateway(connection, settings)
+        except GatewayAbsent as absent:
+            stopped = ConnectionStatus.STOPPED
+            await connections.record_status(connection_id, epoch, stopped, absent.detail, utc_now())
+            return _end(stopped, absent.detail)
+        return await Link(settings, database, connection, gateway, epoch, stop).run()
     except NotFound:
-        return _end("stopped", "The connection was ended.")
+        return _end(ConnectionStatus.STOPPED, "The connection was ended.")
     finally:
         await database.close()
 
 
-def _end(status: str, reason: str) -> int:
+def _end(status: ConnectionStatus, reason: str) -> int:
     _tell_host({"ended": {"status": status, "reason": reason}})
     return ENDED
 
@@ -93,21 +99,27 @@ def _tell_host(line: dict[str, object]) -> None:
 
 
 def open_gateway(connection: Connection, settings: Settings) -> WhatsAppGateway:
-    """The gateway that this connection is on."""
-    match connection.gateway:
-        case Gateway.SIMULATOR:
-            from boton.whatsapp.simulator import SimulatorGateway
+    """The gateway that this connection is on. Raises GatewayAbsent."""
+    if connection.gateway is not Gateway.SIMULATOR:
+        raise GatewayAbsent("Real WhatsApp numbers come with a later version.")
+    if not settings.simulator:
+        raise GatewayAbsent("The simulator is off here: set BOTON_SIMULATOR=1 where `boton connections` runs.")
+    from boton.whatsapp.simulator import SimulatorGateway
 
-            return SimulatorGateway(settings.simulator_url, connection.phone)
-        case Gateway.WHATSAPP:
-            raise NotImplementedError("real WhatsApp comes with a later version")
+    return SimulatorGateway(settings.simulator_url, connection.phone)
 
 
 class Link:
     """Owns a number under one epoch until it stops, loses it, or its host goes away."""
 
     def __init__(
-        self, settings: Settings, database: Database, connection: Connection, epoch: int, stop: asyncio.Event
+        self,
+        settings: Settings,
+        database: Database,
+        connection: Connection,
+        gateway: WhatsAppGateway,
+        epoch: int,
+        stop: asyncio.Event,
     ) -> None:
         self._settings = settings
         self._connection = connection
@@ -118,7 +130,7 @@ class Link:
         self._connections = SqlConnectionStore(database)
         self._inbox = SqlInboxStore(database)
         self._outbox = SqlOutboxStore(database)
-        self._gateway = open_gateway(connection, settings)
+        self._gateway = gateway
         self._courier = Courier(
             self._gateway,
             self._outbox,

@@ -13,6 +13,7 @@ from temporalio.worker import Worker
 
 from activities.holding import OwnershipLost
 from boton import names
+from boton.domain.connections import ConnectionStatus
 from boton.domain.gateway import Attempt
 from boton.domain.messages import MessageStatus
 from boton.domain.sends import AcceptedSend
@@ -249,3 +250,16 @@ async def sweep_later(work: SqlWorkStore, client: Client) -> None:
         clock=lambda: datetime.now(UTC) + timedelta(seconds=31),
     )
     await sweeper.sweep()
+
+
+async def test_number_on_a_simulator_that_is_off_is_stopped_and_says_so(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BOTON_SIMULATOR", "0")
+    link = await world.start_link()
+    await ended(link)
+    await link.stop()
+    assert link.ended is not None
+    assert "BOTON_SIMULATOR" in link.ended.reason
+    stopped = await world.fetch()
+    assert (stopped.status, stopped.reason) == (ConnectionStatus.STOPPED, link.ended.reason)
