@@ -51,7 +51,7 @@ def juan(shared: Stack, simulator: Simulator) -> str:
     simulator.change_phone("5491112345678", name="Juan")
     simulator.write("5491112345678", "hola")
     jid = "5491112345678@s.whatsapp.net"
-    wait_for(lambda: shared.api.messages("5491112345678"), 20, "Juan's chat")
+    wait_for(lambda: "hola" in [one["text"] for one in shared.api.messages("5491112345678")], 20, "Juan's message")
     return jid
 
 
