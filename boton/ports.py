@@ -16,7 +16,8 @@ from boton.domain.connections import Connection, ConnectionStatus, Gateway
 from boton.domain.conversations import TurnBrief
 from boton.domain.events import EventPage
 from boton.domain.gateway import Attempt, GatewayEvent, Outcome, Sent
-from boton.domain.messages import Message, MessageError, MessageStatus
+from boton.domain.messages import Lane, Message, MessageError, MessageKind, MessageStatus
+from boton.domain.pacing import Closure, Pacing
 from boton.domain.sends import AcceptedSend, NewSend, Recipient, Send
 
 # ---------------------------------------------------------------- the edge to WhatsApp
@@ -47,6 +48,9 @@ class WhatsAppGateway(Protocol):
 
         Raises ConnectionAway when WhatsApp cannot be asked now.
         """
+
+    async def is_on_whatsapp(self, jid: str) -> bool:
+        """Whether somebody with this JID is on WhatsApp. Raises ConnectionAway, SessionReplaced."""
 
     async def show_typing(self, jid: str, seconds: float) -> None:
         """Shows "typing…" to the customer; a nicety that never raises."""
@@ -151,6 +155,22 @@ class SendStore(Protocol):
     async def fetch_send(self, business_id: str, send_id: str) -> Send:
         """With `counts` by message status. Raises NotFound."""
 
+    async def pause_send(self, business_id: str, send_id: str, now: datetime) -> Send:
+        """Nothing of it is claimed from now on; pausing twice changes nothing. Raises NotFound, Conflict when it has
+        ended.
+        """
+
+    async def resume_send(self, business_id: str, send_id: str, now: datetime) -> Send:
+        """Goes on; changes nothing when it is not paused. Raises NotFound, Conflict when it has ended."""
+
+    async def cancel_send(self, business_id: str, send_id: str, now: datetime) -> Send:
+        """Nothing of it is claimed from now on, and what is queued is cancelled; cancelling twice changes nothing.
+        Raises NotFound, Conflict when it has finished.
+        """
+
+    async def list_waiting_sends(self, business_id: str) -> Sequence[Send]:
+        """Unfinished sends that wait for the pacing: to be woken when it changes. At most 1,000."""
+
     async def list_sends(self, business_id: str, page: Page) -> tuple[Sequence[Send], int]: ...
     async def list_recipients(self, business_id: str, send_id: str, page: Page) -> tuple[Sequence[Recipient], int]: ...
 
@@ -180,6 +200,9 @@ class ConnectionStore(Protocol):
         """Raises NotFound."""
 
     async def fetch_active_connection(self, business_id: str) -> Connection | None: ...
+    async def open_slow_lane(self, business_id: str) -> Connection:
+        """Ends a closure of the slow lane; changes nothing when it is open. Raises Conflict without a connection."""
+
     async def list_active_connections(self) -> Sequence[Connection]: ...
     async def raise_epoch(self, connection_id: str, now: datetime) -> int:
         """The new epoch: every start of a link calls this first."""
@@ -197,13 +220,14 @@ class ConnectionStore(Protocol):
 class Result:
     """How an attempt ended, to be recorded: SENT with `sent`, or another status with its error.
 
-    QUEUED: definitely not sent, due again.
+    QUEUED: definitely not sent, due again. refused: WhatsApp refused the number; after a few times the message fails.
     """
 
     attempt: Attempt
     status: MessageStatus
     sent: Sent | None = None
     error: MessageError | None = None
+    refused: bool = False
 
     @property
     def is_due_again(self) -> bool:
@@ -212,25 +236,70 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Idle:
-    """Nothing was claimed, and why: `done` (send is final), `paused`, `wait` (until `until`), `compose` (the next
-    openings, `message_ids`, have no text yet).
+    """Nothing was claimed, and why: `done` (the send is final), `paused`, `wait` (until `until`, for `reason`, a
+    WaitReason), `compose` (the next openings, `message_ids`, have no text yet), `check` (whether `jid`, the recipient
+    of the message, is on WhatsApp), `more` (ask again), `not_owner`.
     """
 
     why: str
     until: datetime | None = None
+    reason: str = ""
     message_ids: tuple[str, ...] = ()
+    jid: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """A queued message, before its claim. length: of its text, in characters."""
+
+    message_id: str
+    chat_id: str
+    jid: str
+    kind: MessageKind
+    length: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NumberPace:
+    """How the number is to be paced. slow_at: when the slow lane's last message was claimed."""
+
+    pacing: Pacing
+    slow_at: datetime | None = None
 
 
 class OutboxStore(Protocol):
     """Claim, send, record. Used by the link process of the number alone."""
 
     async def advance_send(
-        self, send_id: str, connection_id: str, epoch: int, *, record: Result | None, now: datetime
-    ) -> Attempt | Idle:
-        """Records the last result, then claims the send's next message. One transaction. Raises StaleEpoch.
+        self,
+        send_id: str,
+        connection_id: str,
+        epoch: int,
+        lane: Lane,
+        *,
+        record: Sequence[Result],
+        room: int,
+        now: datetime,
+    ) -> Sequence[Attempt] | Idle:
+        """Records results, then claims the send's next messages of a lane, at most `room`. One transaction.
 
-        Messages that a guard forbids are settled on the way. With nothing left the send becomes `finished`.
+        Messages that a guard forbids are settled on the way. With nothing left in any lane the send becomes
+        `finished`. With a stale epoch it records, and answers `not_owner`.
         """
+
+    async def preview_messages(self, message_ids: Sequence[str]) -> Sequence[Preview]:
+        """Those of them that are queued still, in their order."""
+
+    async def note_recipient(self, message_id: str, now: datetime, *, registered: bool) -> None:
+        """Whether the recipient of a queued message is on WhatsApp; the message of one who is not fails."""
+
+    async def close_slow_lane(
+        self, connection_id: str, epoch: int, code: str, until: datetime | None, now: datetime
+    ) -> Closure:
+        """WhatsApp refused the number: the slow lane closes. Raises StaleEpoch."""
+
+    async def fetch_pace(self, connection_id: str) -> NumberPace:
+        """Raises NotFound."""
 
     async def claim_message(self, message_id: str, connection_id: str, epoch: int, now: datetime) -> Attempt | None:
         """Claims one message; None when it is not `queued` any more or a guard forbade it. Raises StaleEpoch."""
@@ -293,7 +362,7 @@ class Overdue:
     id: str
     business_id: str
     connection_id: str
-    fast: bool = False
+    lanes: tuple[Lane, ...] = ()
 
 
 class WorkStore(Protocol):
@@ -320,7 +389,7 @@ class WorkflowStarter(Protocol):
     """Starts or wakes workflows; both are safe at any time, as often as one likes."""
 
     async def start_send(
-        self, send_id: str, business_id: str, connection_id: str, *, fast: bool, wake: bool = False
+        self, send_id: str, business_id: str, connection_id: str, *, lanes: Sequence[Lane], wake: bool = False
     ) -> None:
         """wake: also tells a running one that the store changed."""
 

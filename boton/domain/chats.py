@@ -38,6 +38,7 @@ class Chat:
     message_count: int
     last_message: LastMessage | None
     created_at: datetime
+    known: bool = False
 
     def held_by(self, now: datetime) -> Holder:
         if self.takeover_until is not None and self.takeover_until > now:
@@ -52,6 +53,7 @@ class ChatChange:
     bot_enabled: bool | None = None
     untouchable: bool | None = None
     opted_out: bool | None = None
+    known: bool | None = None
     name: str | None = None
 
 

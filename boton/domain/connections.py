@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from boton.domain.pacing import Closure
 
 
 class Gateway(StrEnum):
@@ -34,7 +38,8 @@ _BELIEVED = timedelta(seconds=60)
 class Connection:
     """`epoch` rises with every start of a link; a process with a lower one owns nothing any more.
 
-    status_at: when the link last said so; it says `connected` again every SAID_AGAIN.
+    status_at: when the link last said so; it says `connected` again every SAID_AGAIN. closure: the last refusal that
+    closed the slow lane, over or not.
     """
 
     id: str
@@ -47,6 +52,11 @@ class Connection:
     epoch: int
     status_at: datetime
     created_at: datetime
+    closure: Closure | None = None
+
+    def slow_lane_closed(self, now: datetime) -> Closure | None:
+        """Why the slow lane is closed now; None while it is open."""
+        return self.closure if self.closure is not None and self.closure.until > now else None
 
     def as_seen(self, now: datetime) -> Connection:
         """A `connected` that nobody has repeated is not believed: the link, or its whole host, is gone."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from boton.domain.messages import MessageError, MessageStatus
+from boton.domain.messages import Lane, MessageError, MessageStatus
 
 
 class SendKind(StrEnum):
@@ -37,12 +37,13 @@ UNFINISHED_SENDS = (SendStatus.QUEUED, SendStatus.SCHEDULED, SendStatus.RUNNING,
 class NewRecipient:
     """One valid recipient: `to` as it was written, `jid` as it was understood, `text` with variables filled in.
 
-    For an instruction `text` is the instruction for this recipient.
+    For an instruction `text` is the instruction for this recipient. known: the client says that they are a contact.
     """
 
     to: str
     jid: str
     text: str
+    known: bool = False
     reference: str | None = None
 
 
@@ -56,6 +57,8 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewSend:
+    """ttl_seconds: how long the connection may be away before it expires. reminder_id: the reminder that fires."""
+
     business_id: str
     kind: SendKind
     category: SendCategory
@@ -65,6 +68,8 @@ class NewSend:
     send_at: datetime | None = None
     expires_at: datetime | None = None
     respect_quiet_hours: bool = False
+    ttl_seconds: int | None = None
+    reminder_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +89,10 @@ class Recipient:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Send:
+    """lanes: those its messages are in. waiting: what it waits for (a WaitReason) until `next_step_at`. hold: why it
+    is paused, where no client asked for it.
+    """
+
     id: str
     business_id: str
     connection_id: str
@@ -98,18 +107,24 @@ class Send:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     counts: Mapping[MessageStatus, int] | None = None
+    lanes: tuple[Lane, ...] = (Lane.SLOW,)
+    respect_quiet_hours: bool = False
+    waiting: str | None = None
+    next_step_at: datetime | None = None
+    hold: str | None = None
+    reminder_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcceptedSend:
     """What POST /send answers: the send, its recipients in the order given, repeats left out.
 
-    fast: a single message to a known contact, which need not queue behind a bulk.
+    estimated_end: when the last will have left at the number's pace; None where nothing is waited for.
     """
 
     send: Send
     recipients: tuple[Recipient, ...]
-    fast: bool
+    estimated_end: datetime | None = None
 
 
 _PLACEHOLDER = re.compile(r"\{\{\s*([\w.-]+)\s*\}\}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Column, Index, Text, text
+from sqlalchemy import JSON, BigInteger, Column, Index, Text, false, text
 from sqlmodel import Field, SQLModel
 
 from boton.store.columns import UtcDateTime
@@ -27,6 +27,12 @@ IN_FLIGHT = text("status IN ('sending', 'unconfirmed')")
 without it every question for these few messages reads all there are.
 """
 
+DRAFTED = text("status = 'queued' AND send_id IS NULL")
+"""Of messages: what the bot or a human of the business wants to say in one chat. Named as it stands, likewise."""
+
+UNFINISHED = text("status IN ('queued', 'scheduled', 'running', 'paused')")
+"""Of sends. Named as it stands, likewise."""
+
 
 def _moment(**kwargs: Any) -> Any:
     return Field(sa_type=UtcDateTime, **kwargs)
@@ -34,6 +40,10 @@ def _moment(**kwargs: Any) -> Any:
 
 def _json(**kwargs: Any) -> Any:
     return Field(sa_type=JSON, **kwargs)
+
+
+def _count() -> Any:
+    return Field(default=0, sa_column_kwargs={"server_default": text("0")})
 
 
 class BusinessRow(SQLModel, table=True):
@@ -87,6 +97,11 @@ class TokenRow(SQLModel, table=True):
 
 
 class ConnectionRow(SQLModel, table=True):
+    """`connected_at`: when the link last said `connected`. `answers_from`: what came in before that is not the bot's
+    to answer (a restored store does not know what it has answered since). `slow_closed_…`: why and until when the
+    slow lane is closed, since when, and how often in a row.
+    """
+
     __tablename__ = "connection"
     __table_args__ = (
         Index(
@@ -111,11 +126,39 @@ class ConnectionRow(SQLModel, table=True):
     cursor: int = Field(default=0, sa_type=BigInteger)
     created_at: datetime = _moment()
     next_step_at: datetime | None = _moment(default=None, index=True)
+    connected_at: datetime | None = _moment(default=None)
+    answers_from: datetime | None = _moment(default=None)
+    slow_closed_at: datetime | None = _moment(default=None)
+    slow_closed_until: datetime | None = _moment(default=None)
+    slow_closed_code: str | None = None
+    slow_closures: int = _count()
+
+
+class OutageRow(SQLModel, table=True):
+    """A time in which a connection was away; what is going on now is not here yet (see `connected_at`)."""
+
+    __tablename__ = "outage"
+
+    connection_id: str = Field(primary_key=True, foreign_key="connection.id")
+    began_at: datetime = _moment(primary_key=True)
+    ended_at: datetime = _moment()
+
+
+class LaneDayRow(SQLModel, table=True):
+    """How many messages of the slow lane were claimed on a day of the business's calendar (`2026-11-22`)."""
+
+    __tablename__ = "lane_day"
+
+    connection_id: str = Field(primary_key=True, foreign_key="connection.id")
+    day: str = Field(primary_key=True)
+    claimed: int = 0
+    last_at: datetime = _moment()
 
 
 class ChatRow(SQLModel, table=True):
     """A customer of a business. `bot_decided`: the bot was switched on or off here, or the customer has written:
-    from then on the chat is not a new one. `known`: a message went either way, or the API said so.
+    from then on the chat is not a new one. `known`: a message went either way, or the API said so. `registered`: it
+    was seen on WhatsApp. `marketing_unanswered`: marketing messages since the customer last wrote.
     """
 
     __tablename__ = "chat"
@@ -131,6 +174,8 @@ class ChatRow(SQLModel, table=True):
     untouchable: bool = False
     opted_out: bool = False
     known: bool = False
+    registered: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
+    marketing_unanswered: int = _count()
     taken_over_at: datetime | None = _moment(default=None)
     takeover_until: datetime | None = _moment(default=None)
     first_incoming_at: datetime | None = _moment(default=None)
@@ -156,8 +201,16 @@ class AliasRow(SQLModel, table=True):
 
 
 class SendRow(SQLModel, table=True):
+    """`lanes`: those its messages are in, space-separated. `ttl_seconds`: how long the connection may be away before
+    it expires. `waiting`: what it waits for, until `next_step_at`. `hold`: why it is paused, unless a client asked.
+    """
+
     __tablename__ = "send"
-    __table_args__ = (Index("ix_send_newest", "business_id", "created_at", "id"),)
+    __table_args__ = (
+        Index("ix_send_newest", "business_id", "created_at", "id"),
+        Index("ix_send_unfinished", "connection_id", sqlite_where=UNFINISHED, postgresql_where=UNFINISHED),
+        Index("ix_send_reminder", "reminder_id"),
+    )
 
     id: str = Field(primary_key=True)
     business_id: str = Field(foreign_key="business.id")
@@ -166,7 +219,7 @@ class SendRow(SQLModel, table=True):
     category: str
     status: str
     total: int
-    fast: bool = False
+    lanes: str = Field(default="slow", sa_column_kwargs={"server_default": "slow"})
     rejected: list[Any] = _json()
     respect_quiet_hours: bool = False
     created_at: datetime = _moment()
@@ -175,6 +228,10 @@ class SendRow(SQLModel, table=True):
     started_at: datetime | None = _moment(default=None)
     finished_at: datetime | None = _moment(default=None)
     next_step_at: datetime | None = _moment(default=None, index=True)
+    ttl_seconds: int | None = None
+    waiting: str | None = None
+    hold: str | None = None
+    reminder_id: str | None = None
 
 
 class ConversationRow(SQLModel, table=True):
@@ -223,7 +280,7 @@ class MessageRow(SQLModel, table=True):
     __tablename__ = "message"
     __table_args__ = (
         Index("ix_message_chat", "chat_id", "at", "id"),
-        Index("ix_message_send_claim", "send_id", "status", "position"),
+        Index("ix_message_send_claim", "send_id", "lane", "status", "position"),
         Index("ix_message_send_list", "send_id", "position"),
         Index(
             "ix_message_whatsapp",
@@ -249,8 +306,8 @@ class MessageRow(SQLModel, table=True):
         Index(
             "ix_message_draft",
             "chat_id",
-            sqlite_where=text("status = 'queued' AND turn_id IS NOT NULL"),
-            postgresql_where=text("status = 'queued' AND turn_id IS NOT NULL"),
+            sqlite_where=DRAFTED,
+            postgresql_where=DRAFTED,
         ),
         Index(
             "ix_message_unreplied",
@@ -275,6 +332,8 @@ class MessageRow(SQLModel, table=True):
     jid: str
     whatsapp_id: str | None = None
     # outgoing
+    lane: str | None = None
+    refusals: int = _count()
     send_id: str | None = Field(default=None, foreign_key="send.id")
     position: int | None = None
     recipient: str | None = None
@@ -332,6 +391,10 @@ class IdempotencyRow(SQLModel, table=True):
 
 
 class ReminderRow(SQLModel, table=True):
+    """`starts_at`: `at`, or a recurrence's first possible time; `every`: its RRULE. `minutes`: before `event_at`.
+    `next_at`: of the next firing. `hold`: why it does not fire for now.
+    """
+
     __tablename__ = "reminder"
     __table_args__ = (Index("ix_reminder_newest", "business_id", "created_at", "id"),)
 
@@ -342,7 +405,10 @@ class ReminderRow(SQLModel, table=True):
     message: str | None = Field(default=None, sa_type=Text)
     instruction: str | None = Field(default=None, sa_type=Text)
     status: str
+    recipient: str | None = None
     reference: str | None = None
+    starts_at: datetime | None = _moment(default=None)
+    minutes: list[Any] | None = _json(default=None)
     every: str | None = None
     timezone: str | None = None
     event_at: datetime | None = _moment(default=None)
@@ -351,11 +417,16 @@ class ReminderRow(SQLModel, table=True):
     respect_quiet_hours: bool = False
     next_at: datetime | None = _moment(default=None)
     created_at: datetime = _moment()
+    ended_at: datetime | None = _moment(default=None)
     next_step_at: datetime | None = _moment(default=None, index=True)
+    hold: str | None = None
 
 
 class FiringRow(SQLModel, table=True):
-    """One firing of a reminder, known by (reminder, planned time): it fires once."""
+    """One firing of a reminder, known by (reminder, planned time): it fires once, as a send of its own.
+
+    `expires_at`: from then on it is too late.
+    """
 
     __tablename__ = "firing"
 
@@ -363,6 +434,8 @@ class FiringRow(SQLModel, table=True):
     at: datetime = _moment(primary_key=True)
     status: str
     message_id: str | None = Field(default=None, foreign_key="message.id")
+    send_id: str | None = None
+    expires_at: datetime | None = _moment(default=None)
 
 
 class LeaseRow(SQLModel, table=True):
