@@ -200,7 +200,7 @@ class ConnectionStore(Protocol):
         """Raises NotFound."""
 
     async def fetch_active_connection(self, business_id: str) -> Connection | None: ...
-    async def open_slow_lane(self, business_id: str) -> Connection:
+    async def open_slow_lane(self, business_id: str, now: datetime) -> Connection:
         """Ends a closure of the slow lane; changes nothing when it is open. Raises Conflict without a connection."""
 
     async def list_active_connections(self) -> Sequence[Connection]: ...
@@ -351,7 +351,7 @@ class TurnStore(Protocol):
         opening's message fails."""
 
     async def list_undelivered_drafts(self, chat_id: str) -> tuple[str, Sequence[str]]:
-        """The connection and the bot's queued replies in this chat, oldest first."""
+        """The connection and what is queued for this chat outside of sends (replies, notices), oldest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
