@@ -1,0 +1,158 @@
+"""How a send halts, goes on and ends. Whoever calls these holds the send's row locked.
+
+A claim locks the send too and looks at its status, so that nothing is claimed once one of these has committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, func, select
+from sqlmodel import Session, col
+
+from boton.domain.conversations import ConversationStatus
+from boton.domain.events import EventType, NewEvent
+from boton.domain.messages import UNFINISHED, Lane, MessageError, MessageStatus
+from boton.domain.sends import SendStatus
+from boton.errors import Conflict, NotFound
+from boton.store.steps import end_conversation, move
+from boton.store.tables import ChatRow, ConversationRow, MessageRow, SendRow
+
+AT_ONCE = 500
+"""Messages that are cancelled in one transaction: SQLite's other writers wait that long."""
+
+_CANCELLED = MessageError(code="send_cancelled", detail="the send was cancelled before this message left")
+
+
+def lock_send(session: Session, business_id: str, send_id: str) -> SendRow:
+    """The send's row, locked against claims until the transaction ends. Raises NotFound."""
+    row = session.scalars(
+        select(SendRow)
+        .where(col(SendRow.id) == send_id, col(SendRow.business_id) == business_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    ).one_or_none()
+    if row is None:
+        raise NotFound("send", send_id)
+    return row
+
+
+def pause(send: SendRow) -> None:
+    """Pausing twice changes nothing. Raises Conflict when it has ended."""
+    _check_not_over(send, "paused")
+    send.status = SendStatus.PAUSED.value
+    send.waiting = send.next_step_at = None
+
+
+def resume(send: SendRow, now: datetime) -> None:
+    """Due again, as it was before; changes nothing unless it is paused. Raises Conflict when it has ended."""
+    _check_not_over(send, "resumed")
+    if send.status != SendStatus.PAUSED:
+        return
+    due = max(now, send.send_at or now)
+    if send.started_at is not None:
+        send.status = SendStatus.RUNNING.value
+    else:
+        send.status = (SendStatus.SCHEDULED if due > now else SendStatus.QUEUED).value
+    send.hold, send.next_step_at = None, due
+
+
+def cancel(send: SendRow, now: datetime) -> None:
+    """Its queued messages are to be cancelled next, by `cancel_queued`. Raises Conflict when it has finished."""
+    if send.status == SendStatus.FINISHED:
+        raise Conflict(f"Send {send.id} has finished: it cannot be cancelled any more.")
+    if send.status == SendStatus.CANCELLED:
+        return
+    send.status, send.next_step_at = SendStatus.CANCELLED.value, now
+    send.waiting = send.hold = None
+
+
+def cancel_queued(session: Session, send: SendRow, now: datetime, limit: int) -> tuple[int, list[NewEvent]]:
+    """Cancels at most `limit` queued messages of a cancelled send, first to last; how many it were, and what is to be
+    told. Fewer than `limit`: none is queued any more. A dialogue whose opening is cancelled is over.
+    """
+    queued = select(MessageRow).where(_of(send.id), col(MessageRow.status) == MessageStatus.QUEUED.value)
+    rows = session.scalars(queued.order_by(col(MessageRow.position)).limit(limit)).all()
+    dialogues = _lock_dialogues(session, rows)
+    events: list[NewEvent] = []
+    for row in _lock_queued(session, rows):
+        events += move(row, MessageStatus.CANCELLED, now, _CANCELLED)
+        if row.conversation_id is not None:
+            chat, conversation = dialogues[row.conversation_id]
+            events += end_conversation(session, chat, conversation.id, ConversationStatus.CANCELLED, None, now)
+    session.flush()
+    return len(rows), events
+
+
+def end_if_over(session: Session, send: SendRow, now: datetime) -> list[NewEvent]:
+    """Ends a send of which nothing is queued or on its way: `finished_at` is set then. The event that tells it."""
+    session.flush()
+    if send.finished_at is not None or _is_unfinished(session, send):
+        return []
+    if send.status != SendStatus.CANCELLED:
+        send.status = SendStatus.FINISHED.value
+    send.finished_at, send.next_step_at, send.waiting = now, None, None
+    counts = {status.value: count for status, count in count_messages(session, send.id).items()}
+    data = {"sendId": send.id, "status": send.status, "total": send.total, "counts": counts}
+    if send.reminder_id is not None:
+        data["reminderId"] = send.reminder_id
+    return [NewEvent(business_id=send.business_id, type=EventType.SEND_FINISHED, at=now, data=data)]
+
+
+def count_messages(session: Session, send_id: str) -> dict[MessageStatus, int]:
+    """A send's messages by status; those that nobody is in are left out."""
+    counted = session.execute(
+        select(col(MessageRow.status), func.count()).where(_of(send_id)).group_by(col(MessageRow.status))
+    )
+    return {MessageStatus(status): count for status, count in counted}
+
+
+def _of(send_id: str) -> ColumnElement[bool]:
+    """A send's messages, by the index that begins with send, lane and status."""
+    return (col(MessageRow.send_id) == send_id) & col(MessageRow.lane).in_([lane.value for lane in Lane])
+
+
+def _check_not_over(send: SendRow, wanted: str) -> None:
+    if send.status in (SendStatus.FINISHED, SendStatus.CANCELLED):
+        raise Conflict(f"Send {send.id} is {send.status}: it cannot be {wanted} any more.")
+
+
+def _is_unfinished(session: Session, send: SendRow) -> bool:
+    left = select(col(MessageRow.id)).where(_of(send.id), col(MessageRow.status).in_([one.value for one in UNFINISHED]))
+    return session.execute(left.limit(1)).first() is not None
+
+
+def _lock_dialogues(session: Session, rows: Sequence[MessageRow]) -> dict[str, tuple[ChatRow, ConversationRow]]:
+    """The dialogues of openings by their ids, with their chats locked, in the order of these, so that two who lock
+    many wait for each other. Other messages that never left change nothing in their chats.
+    """
+    openings = [row for row in rows if row.conversation_id is not None]
+    if not openings:
+        return {}
+    chats = session.scalars(
+        select(ChatRow)
+        .where(col(ChatRow.id).in_({row.chat_id for row in openings}))
+        .order_by(col(ChatRow.id))
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    )
+    by_id = {chat.id: chat for chat in chats}
+    dialogues = session.scalars(
+        select(ConversationRow)
+        .where(col(ConversationRow.id).in_([row.conversation_id for row in openings]))
+        .execution_options(populate_existing=True)
+    )
+    return {dialogue.id: (by_id[dialogue.chat_id], dialogue) for dialogue in dialogues}
+
+
+def _lock_queued(session: Session, rows: Sequence[MessageRow]) -> list[MessageRow]:
+    """Those of them that are queued still: an opening's turn may have failed meanwhile, a recipient be unknown."""
+    locked = session.scalars(
+        select(MessageRow)
+        .where(col(MessageRow.id).in_([row.id for row in rows]))
+        .order_by(col(MessageRow.id))
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    )
+    return [row for row in locked if row.status == MessageStatus.QUEUED]
