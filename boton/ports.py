@@ -18,7 +18,7 @@ from boton.domain.events import EventPage
 from boton.domain.gateway import Attempt, GatewayEvent, Outcome, Sent
 from boton.domain.messages import Lane, Message, MessageError, MessageKind, MessageStatus
 from boton.domain.pacing import Closure, Pacing
-from boton.domain.sends import AcceptedSend, NewSend, Recipient, Send
+from boton.domain.sends import AcceptedSend, NewSend, Recipient, Send, SendStatus
 
 # ---------------------------------------------------------------- the edge to WhatsApp
 
@@ -155,7 +155,7 @@ class SendStore(Protocol):
     async def fetch_send(self, business_id: str, send_id: str) -> Send:
         """With `counts` by message status. Raises NotFound."""
 
-    async def pause_send(self, business_id: str, send_id: str, now: datetime) -> Send:
+    async def pause_send(self, business_id: str, send_id: str) -> Send:
         """Nothing of it is claimed from now on; pausing twice changes nothing. Raises NotFound, Conflict when it has
         ended.
         """
@@ -168,10 +168,19 @@ class SendStore(Protocol):
         Raises NotFound, Conflict when it has finished.
         """
 
-    async def list_waiting_sends(self, business_id: str) -> Sequence[Send]:
-        """Unfinished sends that wait for the pacing: to be woken when it changes. At most 1,000."""
+    async def estimate_end(self, business_id: str, send_id: str, now: datetime) -> datetime | None:
+        """When the last of what is queued will have left at the number's pace; None where nothing is waited for, or
+        it does not go on by itself. Raises NotFound.
+        """
 
-    async def list_sends(self, business_id: str, page: Page) -> tuple[Sequence[Send], int]: ...
+    async def wake_waiting_sends(self, business_id: str, now: datetime) -> Sequence[Send]:
+        """Unfinished sends that wait for the pacing, oldest first, at most 1,000: due again now, because it changed."""
+
+    async def list_sends(
+        self, business_id: str, page: Page, status: SendStatus | None = None
+    ) -> tuple[Sequence[Send], int]:
+        """Those of POST /send, newest first, and how many there are in all."""
+
     async def list_recipients(self, business_id: str, send_id: str, page: Page) -> tuple[Sequence[Recipient], int]: ...
 
 
@@ -238,7 +247,7 @@ class Result:
 class Idle:
     """Nothing was claimed, and why: `done` (the send is final), `paused`, `wait` (until `until`, for `reason`, a
     WaitReason), `compose` (the next openings, `message_ids`, have no text yet), `check` (whether `jid`, the recipient
-    of the message, is on WhatsApp), `more` (ask again), `not_owner`.
+    of the message, is on WhatsApp), `lane_done` (another lane has something left), `more` (ask again), `not_owner`.
     """
 
     why: str
@@ -300,6 +309,9 @@ class OutboxStore(Protocol):
 
     async def fetch_pace(self, connection_id: str) -> NumberPace:
         """Raises NotFound."""
+
+    async def fetch_rank(self, send_id: str, lane: Lane) -> int:
+        """Where a send stands among those that wait for a lane (`rank_of`). Raises NotFound."""
 
     async def claim_message(self, message_id: str, connection_id: str, epoch: int, now: datetime) -> Attempt | None:
         """Claims one message; None when it is not `queued` any more or a guard forbade it. Raises StaleEpoch."""
@@ -382,7 +394,7 @@ class WorkStore(Protocol):
         """Seconds since the oldest unfinished send became due; 0 when none is."""
 
     async def purge(self, now: datetime) -> None:
-        """Deletes events and idempotency keys older than 30 days."""
+        """Deletes events and idempotency keys older than 30 days, outages older than 60."""
 
 
 class WorkflowStarter(Protocol):

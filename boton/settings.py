@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from boton.domain.pacing import ClosingTimes
 from boton.errors import Invalid
 
 if TYPE_CHECKING:
     from boton.temporal import TemporalAddress
+
+_LONGEST_CLOSURE = 30 * 86_400.0
 
 _STORES = ("postgresql://", "postgres://", "postgresql+psycopg://", "sqlite:///")
 
@@ -49,6 +53,9 @@ class Settings(BaseSettings):
     simulator: bool = Field(False, description="the simulator exists as a gateway; `boton up` turns it on")
 
     connections_capacity: int = Field(100, ge=1, le=1000, description="phone numbers that one host holds at most")
+
+    slow_lane_463_seconds: float = Field(86_400, gt=0, le=_LONGEST_CLOSURE, description="closed by a first 463")
+    slow_lane_429_seconds: float = Field(900, gt=0, le=_LONGEST_CLOSURE, description="closed by a 429")
 
     llm_base_url: str | None = None
     llm_api_key: SecretStr | None = Field(None, validation_alias=AliasChoices("BOTON_LLM_API_KEY", "OPENAI_API_KEY"))
@@ -98,6 +105,13 @@ class Settings(BaseSettings):
             tls_ca=self.temporal_tls_ca,
             tls_cert=self.temporal_tls_cert,
             tls_key=self.temporal_tls_key,
+        )
+
+    def closing_times(self) -> ClosingTimes:
+        """How long a refusal closes a number's slow lane."""
+        return ClosingTimes(
+            after_463=timedelta(seconds=self.slow_lane_463_seconds),
+            after_429=timedelta(seconds=self.slow_lane_429_seconds),
         )
 
     @property

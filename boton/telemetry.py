@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from boton.domain.jid import mask
+from boton.domain.pacing import refusal_label
 from boton.errors import BotonError
 from boton.metrics_text import MetricsServer, fetch_exposition, join_expositions, serve_text
 
@@ -121,6 +122,14 @@ class Metrics:
         self._reconnects = Counter("boton_reconnects", "Sessions opened after the first.", registry=registry)
         self._turns = Counter("boton_turns", "Turns of the bot, by how they ended.", ["outcome"], registry=registry)
         self._takeovers = Counter("boton_takeovers", "Chats that a human took over.", registry=registry)
+        self._slow_lane_open = Gauge(
+            "boton_slow_lane_open",
+            "1 in a link whose number may write to new contacts, else 0; summed, how many may.",
+            registry=registry,
+        )
+        self._refusals = Counter(
+            "boton_refusals", "Times that WhatsApp refused a number, by its code.", ["code"], registry=registry
+        )
 
     def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """`route` is the template (`/api/v1/chats/{jid}`), never the path."""
@@ -166,6 +175,14 @@ class Metrics:
 
     def count_takeovers(self, count: int) -> None:
         self._takeovers.inc(count)
+
+    def set_slow_lane(self, open: bool) -> None:
+        """Whether the slow lane of this process's number takes messages, or a refusal has closed it."""
+        self._slow_lane_open.set(open)
+
+    def count_refusal(self, code: str) -> None:
+        """`code`: WhatsApp's own; those of a ban count as one, and so do those that mean nothing here."""
+        self._refusals.labels(refusal_label(code)).inc()
 
     def exposition(self) -> str:
         """Everything in Prometheus' text format."""

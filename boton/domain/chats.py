@@ -67,12 +67,17 @@ class AnswerDecision(StrEnum):
     BOT_OFF = "bot_off"
     TOO_OLD = "too_old"
     HISTORY = "history"
+    RESTORED = "restored"  # it came before a restore: the store does not know whether it was answered
+    OPTED_OUT = "opted_out"  # an opt-out, which a notice confirms
     FAILED = "failed"  # the model gave no answer within its time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
-    """What the decision looks at. `now` is our clock at insertion, `sent_at` WhatsApp's time of the message."""
+    """What the decision looks at. `now` is our clock at insertion, `sent_at` WhatsApp's time of the message.
+
+    opts_out: the message is an opt-out. answers_from: of the connection, since a restore.
+    """
 
     untouchable: bool
     bot_enabled: bool
@@ -81,21 +86,37 @@ class Arrival:
     now: datetime
     by_history_sync: bool
     answer_within: timedelta
+    opts_out: bool = False
+    answers_from: datetime | None = None
 
 
 def decide_answer(arrival: Arrival) -> AnswerDecision:
     """Whether this message is the bot's to answer, with the reason where it is not."""
     if arrival.by_history_sync:
         return AnswerDecision.HISTORY
+    if arrival.opts_out:
+        return AnswerDecision.OPTED_OUT
     if arrival.untouchable:
         return AnswerDecision.UNTOUCHABLE
     if arrival.takeover_until is not None and arrival.takeover_until > arrival.now:
         return AnswerDecision.HELD
     if not arrival.bot_enabled:
         return AnswerDecision.BOT_OFF
+    return _too_late(arrival) or AnswerDecision.DUE
+
+
+def may_confirm_opt_out(arrival: Arrival) -> bool:
+    """Whether the customer who just opted out is told so; a human who holds the chat does not stand in the way."""
+    return arrival.opts_out and not arrival.untouchable and _too_late(arrival) is None
+
+
+def _too_late(arrival: Arrival) -> AnswerDecision | None:
+    """Why such an old message gets no word from us any more."""
+    if arrival.answers_from is not None and arrival.sent_at < arrival.answers_from:
+        return AnswerDecision.RESTORED
     if arrival.now - arrival.sent_at > arrival.answer_within:
         return AnswerDecision.TOO_OLD
-    return AnswerDecision.DUE
+    return None
 
 
 GREETING_GRACE = timedelta(seconds=3)
@@ -104,20 +125,22 @@ GREETING_GRACE = timedelta(seconds=3)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnMessage:
-    """A message of ours seen on the phone that this product did not send."""
+    """A message of ours seen on the phone that this product did not send. answers_from: as in Arrival."""
 
     text: str
     sent_at: datetime
     first_incoming_at: datetime | None
     last_turn_at: datetime | None
     auto_replies: tuple[str, ...]
+    answers_from: datetime | None = None
 
 
 def is_takeover(own: OwnMessage) -> bool:
     """Whether a message typed on the business's own phone is a human taking over (architecture, "Takeover")."""
     if own.text.strip() in {reply.strip() for reply in own.auto_replies}:
         return False
-    if own.last_turn_at is not None and own.sent_at < own.last_turn_at:
+    earliest = [moment for moment in (own.last_turn_at, own.answers_from) if moment is not None]
+    if any(own.sent_at < moment for moment in earliest):
         return False
     since_first = None if own.first_incoming_at is None else own.sent_at - own.first_incoming_at
     return since_first is None or not timedelta(0) <= since_first <= GREETING_GRACE

@@ -155,6 +155,12 @@ class Network:
                 events = self._read(business, epoch, after)
         return events
 
+    def is_registered(self, business: str, epoch: int, number: str) -> bool:
+        """Raises SessionReplaced, ConnectionAway."""
+        self._reach("lookup")
+        self.sessions.check(business, epoch)
+        return self.post.phones.fetch(number).registered
+
     def show_typing(self, business: str, epoch: int, to: str, seconds: float) -> None:
         self._reach("typing")
         self.sessions.check(business, epoch)

@@ -59,6 +59,14 @@ async def find_outcome(request: Request) -> Response:
     return JSONResponse({"outcome": "sent", "id": record.whatsapp_id, "at": record.at})
 
 
+async def look_up(request: Request) -> Response:
+    """Whether that number is on WhatsApp."""
+    business = number_of(request)
+    fields = Fields(await read_object(request), frozenset({"epoch", "number"}))
+    registered = network_of(request).is_registered(business, _epoch(fields), fields.number("number"))
+    return JSONResponse({"registered": registered})
+
+
 async def show_typing(request: Request) -> Response:
     business = number_of(request)
     fields = Fields(await read_object(request), frozenset({"epoch", "to", "seconds"}))
@@ -77,5 +85,6 @@ ROUTES = [
     Route("/gateway/{number}/events", list_events),
     Route("/gateway/{number}/send", send_message, methods=["POST"]),
     Route("/gateway/{number}/outcome", find_outcome, methods=["POST"]),
+    Route("/gateway/{number}/lookup", look_up, methods=["POST"]),
     Route("/gateway/{number}/typing", show_typing, methods=["POST"]),
 ]

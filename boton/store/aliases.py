@@ -26,6 +26,11 @@ def find_chat_id(session: Session, business_id: str, jids: Iterable[str]) -> str
     return next((known[name] for name in names if name in known), None)
 
 
+def find_chat_ids(session: Session, business_id: str, jids: Iterable[str]) -> frozenset[str]:
+    """The chats to which these JIDs lead."""
+    return frozenset(_find(session, business_id, [name for jid in jids for name in _spell(jid)]).values())
+
+
 def ensure_chats(session: Session, business_id: str, jids: Iterable[str], now: datetime) -> dict[str, str]:
     """The id of each JID's chat, which is created where there is none. Of two concurrent creators one wins.
 

@@ -23,7 +23,7 @@ from boton.store.steps import lock_chat
 from boton.store.tables import ChatRow, TallyRow
 from boton.store.tally import change_tally
 
-__all__ = ["SqlChatStore", "add_aliases", "ensure_chats", "find_chat_id", "set_flags"]
+__all__ = ["SqlChatStore", "add_aliases", "ensure_chats", "find_chat_id", "opted_out_event", "set_flags"]
 
 _NEWEST = (col(ChatRow.active_at).desc(), col(ChatRow.id).desc())
 
@@ -104,11 +104,11 @@ def _change(session: Session, business_id: str, jid: str, change: ChatChange, no
         chat.name, chat.name_is_ours = change.name, True
     session.flush()
     if opts_out:
-        append_events(session, [_opt_out(chat, now)])
+        append_events(session, [opted_out_event(chat, now)])
     return to_chat(chat)
 
 
-def _opt_out(chat: ChatRow, now: datetime) -> NewEvent:
+def opted_out_event(chat: ChatRow, now: datetime) -> NewEvent:
     return NewEvent(business_id=chat.business_id, type=EventType.CHAT_OPTED_OUT, at=now, data={"jid": chat.jid})
 
 

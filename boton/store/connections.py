@@ -11,12 +11,14 @@ from sqlmodel import Session, col
 
 from boton.domain.connections import Connection, ConnectionStatus, Gateway
 from boton.domain.events import EventType, NewEvent
+from boton.domain.pacing import WaitReason
 from boton.errors import Conflict, NotFound, StaleEpoch
 from boton.ids import Prefix, new_id
 from boton.store.engine import Database
 from boton.store.events import append_events
+from boton.store.outages import note_connected
 from boton.store.rows import to_connection
-from boton.store.tables import ConnectionRow
+from boton.store.tables import UNFINISHED, ConnectionRow, SendRow
 
 
 class SqlConnectionStore:
@@ -35,6 +37,9 @@ class SqlConnectionStore:
     async def fetch_active_connection(self, business_id: str) -> Connection | None:
         rows = await self._db.read(lambda session: _list_active(session, business_id))
         return rows[0] if rows else None
+
+    async def open_slow_lane(self, business_id: str, now: datetime) -> Connection:
+        return await self._db.write(lambda session: _open_slow_lane(session, business_id, now))
 
     async def list_active_connections(self) -> Sequence[Connection]:
         return await self._db.read(lambda session: _list_active(session, None))
@@ -105,6 +110,30 @@ def _list_active(session: Session, business_id: str | None) -> list[Connection]:
     return [to_connection(row) for row in session.scalars(statement)]
 
 
+def _open_slow_lane(session: Session, business_id: str, now: datetime) -> Connection:
+    """How often it was closed in a row stays, so that a refusal right after closes it for longer."""
+    ours = select(ConnectionRow).where(col(ConnectionRow.business_id) == business_id, col(ConnectionRow.active))
+    row = session.scalars(ours.order_by(col(ConnectionRow.id)).limit(1).with_for_update(key_share=True)).one_or_none()
+    if row is None:
+        raise Conflict("This business has no connected phone: link one (POST /api/v1/connection) first.")
+    if row.slow_closed_until is not None and row.slow_closed_until > now:
+        row.slow_closed_until = now
+        _make_due(session, row.id, now)
+    return to_connection(row)
+
+
+def _make_due(session: Session, connection_id: str, now: datetime) -> None:
+    """What waits for the slow lane: it goes on also when nobody can be woken now."""
+    waiting = select(SendRow).where(
+        col(SendRow.connection_id) == connection_id,
+        UNFINISHED,
+        col(SendRow.waiting) == WaitReason.SLOW_LANE_CLOSED.value,
+        col(SendRow.next_step_at).is_not(None),
+    )
+    for send in session.scalars(waiting.order_by(col(SendRow.id)).with_for_update(key_share=True)):
+        send.next_step_at = now
+
+
 def _raise_epoch(session: Session, connection_id: str, now: datetime) -> int:
     session.execute(select(col(ConnectionRow.id)).where(col(ConnectionRow.id) == connection_id).with_for_update())
     epoch: int | None = session.execute(
@@ -125,5 +154,7 @@ def _record_status(
 ) -> None:
     row = own(session, connection_id, epoch, for_update=True)
     events = change_status(row, status, reason, now)
+    if status is ConnectionStatus.CONNECTED:
+        note_connected(session, row, now)
     session.flush()
     append_events(session, events)

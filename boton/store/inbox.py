@@ -9,19 +9,29 @@ from functools import partial
 from sqlalchemy import select, update
 from sqlmodel import Session, col
 
-from boton.domain.chats import AnswerDecision, Arrival, OwnMessage, decide_answer, is_takeover
+from boton.domain.chats import (
+    AnswerDecision,
+    Arrival,
+    OwnMessage,
+    decide_answer,
+    is_takeover,
+    may_confirm_opt_out,
+)
 from boton.domain.events import EventType, NewEvent
 from boton.domain.gateway import GatewayEvent, Inbound, Receipt, ReceiptKind, StatusChange
 from boton.domain.jid import is_person
-from boton.domain.messages import Direction, MessageKind, MessageStatus, Sender
+from boton.domain.messages import Direction, MessageKind, MessageStatus, MessageType, Sender
+from boton.domain.optout import is_opt_out
 from boton.errors import NotFound
 from boton.ids import Prefix, new_id
 from boton.ports import Recorded
 from boton.store.chats import add_aliases, ensure_chats, find_chat_id, set_flags
 from boton.store.columns import storable
 from boton.store.connections import change_status, own
+from boton.store.contacts import wake_sends_to
 from boton.store.engine import Database
 from boton.store.events import append_events
+from boton.store.optouts import opt_out, queue_confirmation
 from boton.store.receipts import apply_receipt, record_whatsapp_id
 from boton.store.steps import lock_chat, show_in_chat
 from boton.store.tables import IN_FLIGHT, BusinessRow, ChatRow, ConnectionRow, MessageRow, ReceiptRow
@@ -80,14 +90,21 @@ def _record_events(
     business = session.get(BusinessRow, connection.business_id)
     assert business is not None
     recording = _Recording(session, connection, business, now)
-    for event in events:
-        if event.cursor > connection.cursor:
-            _record_event(recording, event)
-            connection.cursor = event.cursor
+    new = [event for event in events if event.cursor > connection.cursor]
+    wake_sends_to(session, business.id, _customers_in(new), now)
+    for event in new:
+        _record_event(recording, event)
+        connection.cursor = event.cursor
     session.flush()
     append_events(session, recording.told)
     takeovers = sum(event.type is EventType.CHAT_TAKEN_OVER for event in recording.told)
     return Recorded(owed=tuple(recording.owed), takeovers=takeovers)
+
+
+def _customers_in(events: Sequence[GatewayEvent]) -> list[str]:
+    """Every JID of everybody to whom or from whom a message is told."""
+    told = [event.body for event in events if isinstance(event.body, Inbound)]
+    return [jid for body in told for jid in (body.jid, *body.also_known_as) if is_person(jid)]
 
 
 def _record_event(recording: _Recording, event: GatewayEvent) -> None:
@@ -140,8 +157,9 @@ def _record_incoming(recording: _Recording, chat: ChatRow, inbound: Inbound) -> 
     if inbound.push_name and not chat.name_is_ours:
         chat.name = storable(inbound.push_name)
     _meet(recording, chat, inbound)
+    arrival = _to_arrival(recording, chat, inbound)
     row = _to_row(recording, chat, inbound, MessageKind.INCOMING, Sender.CUSTOMER)
-    row.answer = _decide(recording, chat, inbound).value
+    row.answer = decide_answer(arrival).value
     recording.session.add(row)
     show_in_chat(chat, row)
     chat.known = True
@@ -151,6 +169,7 @@ def _record_incoming(recording: _Recording, chat: ChatRow, inbound: Inbound) -> 
         chat.next_step_at = recording.now
         recording.owed[chat.id] = None
     if not inbound.history:
+        chat.marketing_unanswered = 0
         recording.tell(
             EventType.MESSAGE_RECEIVED,
             messageId=row.id,
@@ -160,6 +179,8 @@ def _record_incoming(recording: _Recording, chat: ChatRow, inbound: Inbound) -> 
             text=row.text,
             conversationId=chat.conversation_id,
         )
+    if row.answer == AnswerDecision.OPTED_OUT:
+        _opt_out(recording, chat, arrival)
 
 
 def _meet(recording: _Recording, chat: ChatRow, inbound: Inbound) -> None:
@@ -171,18 +192,28 @@ def _meet(recording: _Recording, chat: ChatRow, inbound: Inbound) -> None:
     chat.first_incoming_at = inbound.at
 
 
-def _decide(recording: _Recording, chat: ChatRow, inbound: Inbound) -> AnswerDecision:
-    return decide_answer(
-        Arrival(
-            untouchable=chat.untouchable,
-            bot_enabled=chat.bot_enabled,
-            takeover_until=chat.takeover_until,
-            sent_at=inbound.at,
-            now=recording.now,
-            by_history_sync=inbound.history,
-            answer_within=timedelta(minutes=recording.business.answer_within_minutes),
-        )
+def _to_arrival(recording: _Recording, chat: ChatRow, inbound: Inbound) -> Arrival:
+    words = recording.business.opt_out_words
+    return Arrival(
+        untouchable=chat.untouchable,
+        bot_enabled=chat.bot_enabled,
+        takeover_until=chat.takeover_until,
+        sent_at=inbound.at,
+        now=recording.now,
+        by_history_sync=inbound.history,
+        answer_within=timedelta(minutes=recording.business.answer_within_minutes),
+        opts_out=inbound.type is MessageType.TEXT and is_opt_out(inbound.text, words),
+        answers_from=recording.connection.answers_from,
     )
+
+
+def _opt_out(recording: _Recording, chat: ChatRow, arrival: Arrival) -> None:
+    """The first opt-out is confirmed, whoever holds the chat; one by a customer who had opted out is known already."""
+    events = opt_out(recording.session, chat, recording.now)
+    recording.told += events
+    if events and may_confirm_opt_out(arrival):
+        queue_confirmation(recording.session, chat, recording.business, recording.connection.id, recording.now)
+        recording.owed[chat.id] = None
 
 
 def _mark_replied(recording: _Recording, chat: ChatRow, inbound: Inbound) -> None:
@@ -252,6 +283,7 @@ def _record_typed(recording: _Recording, chat: ChatRow, inbound: Inbound) -> Non
         first_incoming_at=chat.first_incoming_at,
         last_turn_at=chat.last_turn_at,
         auto_replies=tuple(recording.business.auto_replies),
+        answers_from=recording.connection.answers_from,
     )
     if not inbound.history and is_takeover(own_message):
         _take_over(recording, chat, inbound.at)

@@ -32,7 +32,7 @@ from boton.store.engine import Database
 from boton.store.events import append_events
 from boton.store.rows import to_config
 from boton.store.steps import end_failed_opening, lock_chat, lock_message, move
-from boton.store.tables import BusinessRow, ChatRow, ConversationRow, MessageRow, TurnRow
+from boton.store.tables import DRAFTED, BusinessRow, ChatRow, ConversationRow, MessageRow, TurnRow
 
 _HISTORY = 60
 _UNSAID = [
@@ -306,8 +306,7 @@ def _queued_drafts(session: Session, chat_id: str) -> list[tuple[str, str]]:
         select(col(MessageRow.connection_id), col(MessageRow.id))
         .where(
             col(MessageRow.chat_id) == chat_id,
-            col(MessageRow.status) == MessageStatus.QUEUED.value,
-            col(MessageRow.turn_id).is_not(None),
+            DRAFTED,
         )
         .order_by(col(MessageRow.id))
     )

@@ -10,12 +10,14 @@ from sqlalchemy import delete, func, select, update
 from sqlmodel import Session, col
 
 from boton.domain.events import KEPT_FOR
+from boton.domain.messages import Lane
 from boton.domain.sends import SendStatus
 from boton.ports import Overdue
 from boton.store.columns import UtcDateTime
 from boton.store.engine import Database
 from boton.store.events import forget_before
 from boton.store.inserts import insert_or_ignore
+from boton.store.outages import forget_outages
 from boton.store.tables import ChatRow, ConnectionRow, IdempotencyRow, LeaseRow, MetaRow, ReceiptRow, SendRow
 
 _NAMESPACE_KEY = "temporal_namespace_id"
@@ -47,6 +49,7 @@ class SqlWorkStore:
         while await self._db.write(lambda session: forget_before(session, before)):
             pass
         await self._db.write(lambda session: _purge(session, before))
+        await self._db.write(lambda session: forget_outages(session, now))
 
 
 def _take_lease(session: Session, name: str, holder: str, now: datetime, until: datetime) -> bool:
@@ -78,7 +81,7 @@ def _to_overdue(kind: str, row: Any) -> Overdue:
         id=row.id,
         business_id=row.business_id,
         connection_id=connection_id,
-        fast=getattr(row, "fast", False),
+        lanes=tuple(Lane(lane) for lane in getattr(row, "lanes", "").split()),
     )
 
 

@@ -10,8 +10,15 @@ from typing import Any, TypeVar
 import httpx
 
 from boton.domain.gateway import Attempt, GatewayEvent, Outcome, Sent
-from boton.errors import ConnectionAway, OutcomeUnknown, SendError, SessionReplaced
-from boton.whatsapp.simulator_json import parse_events, parse_outcome, parse_refusal, parse_sent, to_number
+from boton.errors import ConnectionAway, OutcomeUnknown, RecipientRefused, SendError, SessionReplaced
+from boton.whatsapp.simulator_json import (
+    parse_events,
+    parse_outcome,
+    parse_refusal,
+    parse_registered,
+    parse_sent,
+    to_number,
+)
 
 _SEND_TIMEOUT = httpx.Timeout(30.0, connect=5.0)
 _ASK_TIMEOUT = httpx.Timeout(10.0, connect=5.0)
@@ -63,6 +70,13 @@ class SimulatorGateway:
 
     async def find_outcome(self, attempt: Attempt) -> Outcome:
         return await self._ask("POST", "/outcome", parse_outcome, {"epoch": self._epoch, "attempt": attempt.id})
+
+    async def is_on_whatsapp(self, jid: str) -> bool:
+        try:
+            number = to_number(jid)
+        except RecipientRefused:
+            return True  # a LID, which the simulated network does not know: sending to it tells
+        return await self._ask("POST", "/lookup", parse_registered, {"epoch": self._epoch, "number": number})
 
     async def show_typing(self, jid: str, seconds: float) -> None:
         with contextlib.suppress(SendError):

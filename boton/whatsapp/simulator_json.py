@@ -60,6 +60,14 @@ def parse_outcome(body: Mapping[str, Any]) -> Outcome:
     return parse_sent(body) if body["outcome"] == "sent" else Unsettled(body["outcome"])
 
 
+def parse_registered(body: Mapping[str, Any]) -> bool:
+    """Raises KeyError or ValueError for what the simulator never writes."""
+    registered = body["registered"]
+    if not isinstance(registered, bool):
+        raise ValueError("registered must be true or false")
+    return registered
+
+
 def parse_refusal(body: Mapping[str, Any]) -> SendError | None:
     """The port's error that a problem document stands for; None where it is none of them."""
     detail = str(body.get("detail", ""))
