@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol
 
 from boton.domain.gateway import Attempt, Sent, Unsettled
-from boton.domain.messages import MessageError, MessageStatus
+from boton.domain.messages import Lane, MessageError, MessageStatus
+from boton.domain.pacing import REACHOUT, Closure
 from boton.errors import (
     BotonError,
     ConnectionAway,
@@ -19,7 +20,7 @@ from boton.errors import (
     SessionReplaced,
     StaleEpoch,
 )
-from boton.ports import Idle, OutboxStore, Result, WhatsAppGateway
+from boton.ports import Idle, OutboxStore, Preview, Result, WhatsAppGateway
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ class Observer(Protocol):
     """Is told what became of attempts: metrics, and the link that must end when it lost the number."""
 
     def settled(self, result: Result, seconds: float) -> None: ...
+    def refused(self, closure: Closure) -> None: ...
     def lost_ownership(self) -> None: ...
 
 
@@ -85,22 +87,48 @@ class Courier:
         self._lost = False
         self._under_way: set[str] = set()
 
-    async def advance(self, send_id: str) -> Attempt | Idle:
-        """Claims the next message of a send; nothing once the number is lost."""
-        return _NOT_OWNER if self._lost else await self._advance(send_id, None)
-
-    async def record_and_advance(self, send_id: str, result: Result) -> Attempt | Idle:
-        """Records, and claims the next in the same transaction. Tries until the record is on disk."""
+    async def advance(
+        self, send_id: str, lane: Lane, *, record: Sequence[Result] = (), room: int = 1
+    ) -> Sequence[Attempt] | Idle:
+        """Records results, and claims at most `room` further messages of a send in the same transaction; none once
+        the number is lost. Tries until the records are on disk.
+        """
         if self._lost:
-            await self.record(result)
+            await self._record_all(record)
             return _NOT_OWNER
         try:
-            step = await self._advance(send_id, result)
+            step = await self._outbox.advance_send(
+                send_id, self._connection_id, self._epoch, lane, record=record, room=room, now=self._clock()
+            )
         except Exception:
-            await self.record(result)
+            await self._record_all(record)
             raise
-        self._under_way.discard(result.attempt.id)
+        self._under_way.difference_update(result.attempt.id for result in record)
+        if not isinstance(step, Idle):
+            self._under_way.update(attempt.id for attempt in step)
+        elif step.why == _NOT_OWNER.why:
+            self._lose()
         return step
+
+    async def look_up(self, message_id: str, jid: str) -> bool:
+        """Whether the recipient of a queued message is on WhatsApp; the message of one who is not has failed then.
+
+        Raises ConnectionAway, SessionReplaced.
+        """
+        registered = await self._gateway.is_on_whatsapp(jid)
+        await self._outbox.note_recipient(message_id, self._clock(), registered=registered)
+        return registered
+
+    async def show_typing(self, jid: str, seconds: float) -> None:
+        """A nicety that never fails."""
+        await self._gateway.show_typing(jid, seconds)
+
+    async def preview(self, message_ids: Sequence[str]) -> Sequence[Preview]:
+        """Those of them that are queued still."""
+        return await self._outbox.preview_messages(message_ids)
+
+    async def fetch_rank(self, send_id: str, lane: Lane) -> int:
+        return await self._outbox.fetch_rank(send_id, lane)
 
     async def claim(self, message_id: str) -> Attempt | None:
         """Claims one message; None when it is not due any more. Raises StaleEpoch once the number is lost."""
@@ -157,15 +185,9 @@ class Courier:
             return None
         return _to_result(attempt, outcome)
 
-    async def _advance(self, send_id: str, record: Result | None) -> Attempt | Idle:
-        step = await self._outbox.advance_send(
-            send_id, self._connection_id, self._epoch, record=record, now=self._clock()
-        )
-        if isinstance(step, Attempt):
-            self._under_way.add(step.id)
-        elif step.why == _NOT_OWNER.why:
-            self._lose()
-        return step
+    async def _record_all(self, results: Sequence[Result]) -> None:
+        for result in results:
+            await self.record(result)
 
     def _lose(self) -> None:
         """Another link owns the number: nothing is claimed from here any more."""
@@ -180,7 +202,9 @@ class Courier:
         except SessionReplaced:
             self._lose()
             return Result(attempt=attempt, status=MessageStatus.QUEUED)
-        except (RecipientRefused, NumberRefused) as error:
+        except NumberRefused as error:
+            return await self._close_lane(attempt, error)
+        except RecipientRefused as error:
             failure = MessageError(code=error.code, detail=error.detail)
             return Result(attempt=attempt, status=MessageStatus.FAILED, error=failure)
         except OutcomeUnknown:
@@ -189,6 +213,22 @@ class Courier:
             log.exception("gateway failed", extra={"message_id": attempt.message_id})
             return await self._ask(attempt)
         return Result(attempt=attempt, status=MessageStatus.SENT, sent=sent)
+
+    async def _close_lane(self, attempt: Attempt, refused: NumberRefused) -> Result:
+        """A 463 is not tried again: that makes it worse. After anything else the message is due again."""
+        code = str(refused.reason)
+        try:
+            closure = await self._outbox.close_slow_lane(
+                self._connection_id, self._epoch, code, refused.until, self._clock()
+            )
+            self._observer.refused(closure)
+        except StaleEpoch:
+            self._lose()
+        except Exception as error:  # noqa: BLE001 - whatever the store's driver raises
+            log.warning("slow lane not closed", extra={"code": code, "reason": type(error).__name__})
+        status = MessageStatus.FAILED if code == REACHOUT else MessageStatus.QUEUED
+        failure = MessageError(code=refused.code, detail=refused.detail)
+        return Result(attempt=attempt, status=status, error=failure, refused=True)
 
     async def _ask(self, attempt: Attempt) -> Result:
         pause = _ASK_FIRST_SECONDS

@@ -5,41 +5,40 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TypeVar
 
 from temporalio import activity
 
+from activities.batch import Batch, Limit
 from activities.courier import Courier, Stop
-from boton.domain.gateway import Attempt
-from boton.ports import Idle
+from activities.pacer import Pacer
+from activities.replies import Replies
+from boton.domain.messages import Lane
 
 T = TypeVar("T")
 
-BATCH_MESSAGES = 500
-BATCH_TIME = timedelta(minutes=5)
 _HEARTBEAT_SECONDS = 1.0
-_AWAY_FIRST_SECONDS = 0.2
-_AWAY_MAX_SECONDS = 5.0
-_MORE = Idle(why="more")
 
 
 @dataclass(frozen=True, slots=True)
 class SendBatch:
-    """Input of `send_batch`."""
+    """Input of `send_batch`: the send's messages in one lane."""
 
     send_id: str
+    lane: str
 
 
 @dataclass(frozen=True, slots=True)
 class BatchStep:
-    """What a batch came to. state: `more`, `wait` (until `until`), `compose` (write `message_ids` first), `paused`,
-    `done`, `not_owner`. settled: how many attempts ended in this batch.
+    """What a batch came to. state: `more`, `wait` (until `until`, for `reason`), `compose` (write `message_ids` first),
+    `paused`, `done`, `lane_done` (the other lane has something left), `not_owner`. settled: how many attempts ended.
     """
 
     state: str
     settled: int = 0
     until: datetime | None = None
+    reason: str = ""
     message_ids: tuple[str, ...] = ()
 
 
@@ -51,10 +50,11 @@ class SendMessages:
 
 
 class SendingActivities:
-    """Claim, send, record, message by message. `clock` answers the present in UTC."""
+    """Claim, send, record. `clock` answers the present in UTC."""
 
-    def __init__(self, courier: Courier, clock: Callable[[], datetime]) -> None:
+    def __init__(self, courier: Courier, pacer: Pacer, clock: Callable[[], datetime]) -> None:
         self._courier = courier
+        self._pacer = pacer
         self._clock = clock
         self._running: dict[str, asyncio.Task[BatchStep]] = {}
         self._stops: dict[str, Stop] = {}
@@ -63,7 +63,7 @@ class SendingActivities:
     @activity.defn(name="send_batch")
     async def send_batch(self, batch: SendBatch) -> BatchStep:
         """Sends until nothing is due, at most BATCH_MESSAGES or BATCH_TIME. Safe to run twice, also at once."""
-        return await self._run_alone(batch.send_id, lambda stop: self._send_batch(batch.send_id, stop))
+        return await self._run_alone(f"{batch.send_id} {batch.lane}", lambda stop: self._send_batch(batch, stop))
 
     @activity.defn(name="send_messages")
     async def send_messages(self, messages: SendMessages) -> BatchStep:
@@ -110,44 +110,23 @@ class SendingActivities:
         finally:
             del self._running[key], self._stops[key]
 
-    async def _send_batch(self, send_id: str, stop: Stop) -> BatchStep:
-        is_over = self._limit(stop)
-        settled, pause = 0, _AWAY_FIRST_SECONDS
-        step = _MORE if stop.is_set() else await self._courier.advance(send_id)
-        while isinstance(step, Attempt):
-            result = await self._courier.deliver(step)
-            settled += 1
-            if is_over(settled):
-                await self._courier.record(result)
-                step = _MORE
-            elif result.is_due_again:
-                await self._courier.record(result)
-                await stop.sleep(pause)
-                pause = min(pause * 2, _AWAY_MAX_SECONDS)
-                step = _MORE if is_over(settled) else await self._courier.advance(send_id)
-            else:
-                pause = _AWAY_FIRST_SECONDS
-                step = await self._courier.record_and_advance(send_id, result)
-        return BatchStep(state=step.why, settled=settled, until=step.until, message_ids=step.message_ids)
+    async def _send_batch(self, batch: SendBatch, stop: Stop) -> BatchStep:
+        limit = Limit(stop, self._clock)
+        step = await Batch(self._courier, self._pacer, batch.send_id, Lane(batch.lane), limit).run()
+        return BatchStep(
+            state=step.why,
+            settled=limit.settled,
+            until=step.until,
+            reason=step.reason,
+            message_ids=step.message_ids,
+        )
 
     async def _send_messages(self, message_ids: tuple[str, ...], stop: Stop) -> BatchStep:
-        is_over = self._limit(stop)
-        settled, pause = 0, _AWAY_FIRST_SECONDS
-        for message_id in message_ids:
-            while not is_over(settled) and (attempt := await self._courier.claim(message_id)) is not None:
-                result = await self._courier.deliver(attempt)
-                await self._courier.record(result)
-                settled += 1
-                if not result.is_due_again:
-                    break
-                await stop.sleep(pause)
-                pause = min(pause * 2, _AWAY_MAX_SECONDS)
-        return BatchStep(state="more" if is_over(settled) else "done", settled=settled)
-
-    def _limit(self, stop: Stop) -> Callable[[int], bool]:
-        """Whether a batch that began now is over after so many attempts."""
-        until = self._clock() + BATCH_TIME
-        return lambda settled: stop.is_set() or settled >= BATCH_MESSAGES or self._clock() >= until
+        limit = Limit(stop, self._clock)
+        replies = Replies(self._courier, self._pacer, limit)
+        for preview in await self._courier.preview(message_ids):
+            await replies.send(preview)
+        return BatchStep(state="more" if limit.is_over else "done", settled=limit.settled)
 
 
 async def _wait_heartbeating(task: asyncio.Task[BatchStep]) -> None:

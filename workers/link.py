@@ -22,12 +22,14 @@ from temporalio.client import Client
 from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
 
 from activities.courier import Courier
+from activities.pacer import Pacer
 from activities.sending import SendingActivities
 from boton import names
 from boton.clock import utc_now
 from boton.domain.connections import SAID_AGAIN, Connection, ConnectionStatus, Gateway
 from boton.domain.gateway import Attempt, GatewayEvent, Inbound
 from boton.domain.messages import Direction, MessageKind, MessageStatus
+from boton.domain.pacing import Closure
 from boton.errors import ConnectionAway, GatewayAbsent, NotFound, SessionReplaced, StaleEpoch
 from boton.ports import Recorded, Result, WhatsAppGateway
 from boton.settings import Settings, read_settings
@@ -59,7 +61,8 @@ _CLAIM_ANSWERED = timedelta(seconds=60)
 
 _LOOK_SECONDS = 5.0
 _LOOKS_IN_FLIGHT = 8
-_SLOTS = 20
+_SLOTS = 100
+"""Batches at a time in a lane; those of a paced number wait in it for their turn."""
 
 
 def main() -> None:
@@ -129,7 +132,7 @@ class Link:
         self._metrics = Metrics()
         self._connections = SqlConnectionStore(database)
         self._inbox = SqlInboxStore(database)
-        self._outbox = SqlOutboxStore(database)
+        self._outbox = SqlOutboxStore(database, settings.closing_times())
         self._gateway = gateway
         self._courier = Courier(
             self._gateway,
@@ -139,7 +142,8 @@ class Link:
             observer=self,
             clock=utc_now,
         )
-        self._sending = SendingActivities(self._courier, utc_now)
+        pacer = Pacer(lambda: self._outbox.fetch_pace(connection.id), utc_now)
+        self._sending = SendingActivities(self._courier, pacer, utc_now)
         self._recovered = asyncio.Event()
         self._said_at = utc_now()
         self._starter: TemporalStarter | None = None
@@ -218,6 +222,13 @@ class Link:
         self._metrics.observe_send(result.status, seconds)
         if not result.is_due_again:
             self._metrics.count_message(Direction.OUTGOING, result.attempt.kind, result.status)
+
+    def refused(self, closure: Closure) -> None:
+        """Observer: WhatsApp refused the number; the slow lane is closed."""
+        extra = {"connection": self._connection.id, "code": closure.code, "until": closure.until.isoformat()}
+        log.warning("slow lane closed", extra=extra)
+        self._metrics.count_refusal(closure.code)
+        self._metrics.set_slow_lane(False)
 
     def lost_ownership(self) -> None:
         """Observer: another link has a higher epoch. Nothing more may be sent from here."""
@@ -304,6 +315,8 @@ class Link:
         """`connected` is believed only while it is fresh: a round trip has just succeeded."""
         if utc_now() - self._said_at >= SAID_AGAIN:
             await self._tell_status(ConnectionStatus.CONNECTED, None)
+            connection = await self._connections.fetch_connection(self._connection.id)
+            self._metrics.set_slow_lane(connection.slow_lane_closed(utc_now()) is None)
 
     async def _pump(self) -> None:
         cursor = await self._inbox.fetch_cursor(self._connection.id)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -22,72 +24,92 @@ _SHORTEST_WAIT = timedelta(seconds=1)
 _NOT_OWNER_WAIT = timedelta(seconds=2)
 
 
+_REASONS = {
+    "scheduled": "It is scheduled",
+    "quiet_hours": "Quiet hours",
+    "daily_limit": "The number's daily limit is reached",
+    "slow_lane_closed": "WhatsApp refused the number, which writes to no new contacts for now",
+    "in_flight": "The last messages are on their way",
+}
+"""In plain words; see WaitReason."""
+
+
 @dataclass(frozen=True, slots=True)
 class SendInput:
     """Ids and counts only. settled: attempts that ended in earlier runs of this workflow."""
 
     send_id: str
     connection_id: str
-    fast: bool = False
+    lanes: tuple[str, ...] = ("slow",)
     settled: int = 0
 
 
 @workflow.defn(name=names.SEND_WORKFLOW)
 class SendWorkflow:
-    """The store says what is due; this run waits, asks for batches and has openings written."""
+    """The store says what is due; this run waits, asks for batches and has openings written, lane by lane."""
 
     @workflow.init
     def __init__(self, send: SendInput) -> None:
         self._send = send
         self._settled = send.settled
-        self._looked = False
+        self._looks = 0
+        self._finished = False
+        self._renews = False
 
     @workflow.signal(name=names.LOOK)
     def look(self) -> None:
-        self._looked = True
+        self._looks += 1
 
     @workflow.run
     async def run(self, send: SendInput) -> int:
         """Answers how many attempts were made."""
-        while True:
-            self._tell("sending", "The next batch is with the phone's link process.")
-            step = await self._send_batch()
-            self._settled += step.settled
-            if step.state == "done":
-                self._tell("finished", "Every message is final.")
-                return self._settled
-            await self._act_on(step)
-            if workflow.info().is_continue_as_new_suggested():
-                workflow.continue_as_new(
-                    SendInput(send.send_id, send.connection_id, fast=send.fast, settled=self._settled)
-                )
+        await asyncio.gather(*(self._carry_out(lane) for lane in send.lanes))
+        if not self._finished:
+            workflow.continue_as_new(SendInput(send.send_id, send.connection_id, send.lanes, settled=self._settled))
+        self._tell("finished", "Every message is final.")
+        return self._settled
 
-    async def _send_batch(self) -> BatchStep:
-        queue = names.fast_queue if self._send.fast else names.slow_queue
+    async def _carry_out(self, lane: str) -> None:
+        """Batch after batch in one lane, until the whole send is finished or the history long."""
+        while not (self._finished or self._renews):
+            looks = self._looks
+            self._tell("sending", "The next batch is with the phone's link process.")
+            step = await self._send_batch(lane)
+            self._settled += step.settled
+            self._finished = self._finished or step.state == "done"
+            await self._act_on(step, looks)
+            self._renews = self._renews or workflow.info().is_continue_as_new_suggested()
+
+    async def _send_batch(self, lane: str) -> BatchStep:
+        queue = names.fast_queue if lane == "fast" else names.slow_queue
         step: BatchStep = await workflow.execute_activity(
             "send_batch",
-            SendBatch(self._send.send_id),
+            SendBatch(self._send.send_id, lane),
             result_type=BatchStep,
             task_queue=queue(self._send.connection_id),
             start_to_close_timeout=policies.BATCH_TIMEOUT,
             heartbeat_timeout=policies.LINK_HEARTBEAT,
             retry_policy=policies.UNTIL_IT_WORKS,
-            summary="claims, sends and records what is due",
+            summary=f"claims, sends and records what is due ({lane} lane)",
         )
         return step
 
-    async def _act_on(self, step: BatchStep) -> None:
+    async def _act_on(self, step: BatchStep, looks: int) -> None:
+        """looks: how often this run had been woken before the batch: one that came meanwhile is not lost."""
         match step.state:
             case "compose":
                 await self._write_openings(step.message_ids)
             case "paused":
                 self._tell("paused", "Goes on when it is resumed.")
-                await self._wait(None)
+                await self._wait(None, looks)
             case "wait" if step.until is not None:
-                self._tell("waiting", f"Goes on at {step.until:%Y-%m-%d %H:%M:%S} UTC.")
-                await self._wait(max(step.until - workflow.now(), _SHORTEST_WAIT))
+                reason = _REASONS.get(step.reason, "Nothing is due now")
+                self._tell("waiting", f"{reason}; goes on at {step.until:%Y-%m-%d %H:%M:%S} UTC.")
+                await self._wait(max(step.until - workflow.now(), _SHORTEST_WAIT), looks)
+            case "lane_done":
+                await self._wait(None, looks)
             case "not_owner":
-                await self._wait(_NOT_OWNER_WAIT)
+                await self._wait(_NOT_OWNER_WAIT, looks)
 
     async def _write_openings(self, message_ids: tuple[str, ...]) -> None:
         self._tell("writing", f"The bot writes {len(message_ids)} opening messages.")
@@ -109,14 +131,12 @@ class SendWorkflow:
                 summary="the model gave no answer: these openings fail",
             )
 
-    async def _wait(self, timeout: timedelta | None) -> None:
-        """Until the store changed or, at the latest, until the time-out."""
-        try:
-            await workflow.wait_condition(lambda: self._looked, timeout=timeout)
-        except TimeoutError:
-            return
-        finally:
-            self._looked = False
+    async def _wait(self, timeout: timedelta | None, looks: int) -> None:
+        """Until the store changed, the send ended in the other lane or, at the latest, until the time-out."""
+        with contextlib.suppress(TimeoutError):
+            await workflow.wait_condition(
+                lambda: self._looks > looks or self._finished or self._renews, timeout=timeout
+            )
 
     def _tell(self, status: str, next_step: str) -> None:
         """What an operator reads in the Temporal UI."""

@@ -151,7 +151,10 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimFacts:
-    """What the claim looks at, read under lock in the claiming transaction."""
+    """What the claim looks at, read under lock in the claiming transaction.
+
+    marketing_unanswered: marketing messages since the customer last wrote, of which `unanswered_cap` are allowed.
+    """
 
     untouchable: bool
     held_by_human: bool
@@ -161,6 +164,8 @@ class ClaimFacts:
     marketing: bool
     accepted_at: datetime
     expires_at: datetime | None
+    marketing_unanswered: int = 0
+    unanswered_cap: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,8 +187,8 @@ def forbids(kind: MessageKind, facts: ClaimFacts, now: datetime) -> Forbidden | 
             return _forbids_opening(facts)
         case MessageKind.NOTICE if facts.untouchable:
             return _refusal(MessageStatus.CANCELLED, "untouchable", "the chat is untouchable")
-        case MessageKind.MARKETING if facts.opted_out:
-            return _opted_out()
+        case MessageKind.MARKETING:
+            return _forbids_marketing(facts)
     return None
 
 
@@ -202,13 +207,16 @@ def _forbids_opening(facts: ClaimFacts) -> Forbidden | None:
         return _refusal(MessageStatus.FAILED, "untouchable", "the chat is untouchable")
     if facts.held_by_human and facts.taken_over_at is not None and facts.taken_over_at >= facts.accepted_at:
         return _refusal(MessageStatus.CANCELLED, "held_by_human", "a human took over the chat after the request")
-    if facts.marketing and facts.opted_out:
-        return _opted_out()
+    return _forbids_marketing(facts) if facts.marketing else None
+
+
+def _forbids_marketing(facts: ClaimFacts) -> Forbidden | None:
+    if facts.opted_out:
+        return _refusal(MessageStatus.FAILED, "opted_out", "the customer has opted out of marketing messages")
+    if facts.unanswered_cap is not None and facts.marketing_unanswered >= facts.unanswered_cap:
+        detail = f"the customer has not answered the last {facts.marketing_unanswered} marketing messages"
+        return _refusal(MessageStatus.FAILED, "unanswered_cap", detail)
     return None
-
-
-def _opted_out() -> Forbidden:
-    return _refusal(MessageStatus.FAILED, "opted_out", "the customer has opted out of marketing messages")
 
 
 def _refusal(status: MessageStatus, code: str, detail: str) -> Forbidden:

@@ -53,9 +53,9 @@ class Pacing:
 
     def is_unpaced(self, lane: Lane) -> bool:
         """Nothing is waited for between two messages of this lane."""
-        return self.gap(lane) == (0.0, 0.0) and (
-            lane is Lane.FAST or (self.daily_limit is None and not self.check_recipients)
-        )
+        if self.gap(lane) != (0.0, 0.0):
+            return False
+        return not self.typing if lane is Lane.FAST else self.daily_limit is None and not self.check_recipients
 
 
 PROFILES = {
@@ -219,7 +219,7 @@ def quiet_since(hours: QuietHours, now: datetime) -> datetime:
 
 
 def at_wall_time(day: date, wall: time, zone: ZoneInfo) -> datetime:
-    """That time of that day, in UTC. One that a clock change skips is as much later; of one that comes twice the first."""
+    """That time of that day, in UTC. One that a clock change skips is as much later; one that comes twice: first."""
     return datetime.combine(day, wall, zone).astimezone(UTC)
 
 
@@ -313,6 +313,13 @@ def closure_detail(code: str) -> str:
     return f"WhatsApp refuses this number for now ({code})."
 
 
+def refusal_label(code: str) -> str:
+    """A refusal as metrics name it: `463`, `429`, `ban` or `other`."""
+    if code in _BANS:
+        return "ban"
+    return code if code in {REACHOUT, _TOO_FAST} else "other"
+
+
 # ---------------------------------------------------------------- how long it takes
 
 
@@ -337,7 +344,8 @@ _FARTHEST_DAYS = 3650
 
 def estimate_end(pacing: Pacing, load: Load, start: datetime) -> datetime | None:
     """When the last message will have left at this pace, other sends aside; None where nothing is waited for."""
-    if (load.slow and pacing.is_unpaced(Lane.SLOW)) or (load.fast and pacing.is_unpaced(Lane.FAST)):
+    waited_for = [lane for lane, left in ((Lane.SLOW, load.slow), (Lane.FAST, load.fast)) if left]
+    if all(pacing.is_unpaced(lane) for lane in waited_for):
         return None
     quick = start + timedelta(seconds=load.fast * _mean(pacing.fast_gap))
     slow_start = max(start, load.closed_until or start)

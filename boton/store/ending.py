@@ -22,6 +22,10 @@ from boton.store.tables import ChatRow, ConversationRow, MessageRow, SendRow
 AT_ONCE = 500
 """Messages that are cancelled in one transaction: SQLite's other writers wait that long."""
 
+_DIALOGUE_ENDS = {
+    MessageStatus.CANCELLED: ConversationStatus.CANCELLED,
+    MessageStatus.EXPIRED: ConversationStatus.EXPIRED,
+}
 _CANCELLED = MessageError(code="send_cancelled", detail="the send was cancelled before this message left")
 
 
@@ -69,18 +73,32 @@ def cancel(send: SendRow, now: datetime) -> None:
 
 
 def cancel_queued(session: Session, send: SendRow, now: datetime, limit: int) -> tuple[int, list[NewEvent]]:
-    """Cancels at most `limit` queued messages of a cancelled send, first to last; how many it were, and what is to be
-    told. Fewer than `limit`: none is queued any more. A dialogue whose opening is cancelled is over.
+    """Cancels at most `limit` queued messages of a cancelled send; see `settle_queued`."""
+    return settle_queued(session, send, MessageStatus.CANCELLED, _CANCELLED, now, limit)
+
+
+def expire_queued(
+    session: Session, send: SendRow, error: MessageError, now: datetime, limit: int
+) -> tuple[int, list[NewEvent]]:
+    """At most `limit` queued messages of a send are too late now; see `settle_queued`."""
+    return settle_queued(session, send, MessageStatus.EXPIRED, error, now, limit)
+
+
+def settle_queued(
+    session: Session, send: SendRow, status: MessageStatus, error: MessageError, now: datetime, limit: int
+) -> tuple[int, list[NewEvent]]:
+    """Ends at most `limit` queued messages of a send, first to last; how many it were, and what is to be told. Fewer
+    than `limit`: none is queued any more. A dialogue whose opening never leaves is over.
     """
     queued = select(MessageRow).where(_of(send.id), col(MessageRow.status) == MessageStatus.QUEUED.value)
     rows = session.scalars(queued.order_by(col(MessageRow.position)).limit(limit)).all()
     dialogues = _lock_dialogues(session, rows)
     events: list[NewEvent] = []
     for row in _lock_queued(session, rows):
-        events += move(row, MessageStatus.CANCELLED, now, _CANCELLED)
+        events += move(row, status, now, error)
         if row.conversation_id is not None:
             chat, conversation = dialogues[row.conversation_id]
-            events += end_conversation(session, chat, conversation.id, ConversationStatus.CANCELLED, None, now)
+            events += end_conversation(session, chat, conversation.id, _DIALOGUE_ENDS[status], None, now)
     session.flush()
     return len(rows), events
 

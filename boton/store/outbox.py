@@ -3,60 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import and_, select
 from sqlmodel import Session, col
 
-from boton.domain.conversations import ConversationStatus
-from boton.domain.events import EventType, NewEvent
+from boton.domain.events import NewEvent
 from boton.domain.gateway import Attempt
-from boton.domain.messages import (
-    UNFINISHED,
-    ClaimFacts,
-    MessageError,
-    MessageKind,
-    MessageStatus,
-    forbids,
-    may_become,
-)
-from boton.domain.sends import SendCategory, SendStatus
+from boton.domain.messages import Lane, MessageError, MessageStatus
+from boton.domain.pacing import ClosingTimes, Closure, rank_of
+from boton.domain.sends import SendCategory
 from boton.errors import NotFound, StaleEpoch
-from boton.ids import Prefix, new_id
-from boton.ports import Idle, Result
-from boton.store.chats import set_flags
+from boton.ports import Idle, NumberPace, Preview, Result
+from boton.store import pace
+from boton.store.advancing import next_step
+from boton.store.claims import claim, to_attempt
 from boton.store.connections import own
 from boton.store.engine import Database
 from boton.store.events import append_events
-from boton.store.receipts import record_whatsapp_id
-from boton.store.steps import (
-    end_conversation,
-    end_failed_opening,
-    lock_chat,
-    lock_message,
-    move,
-    show_in_chat,
-    unshow_in_chat,
-)
-from boton.store.tables import IN_FLIGHT, ChatRow, ConversationRow, MessageRow, SendRow
+from boton.store.results import record_results
+from boton.store.steps import end_failed_opening, lock_chat, lock_message, move
+from boton.store.tables import IN_FLIGHT, MessageRow, SendRow
 
-_SETTLED_AT_ONCE = 100
-"""Messages that guards forbid are settled on the way to the next claim, this many in one transaction."""
-
-_OPENINGS_AT_ONCE = 10
-_IN_FLIGHT_AGAIN = timedelta(seconds=2)
 _ASKED_AGAIN = 100
-_TOO_LATE = MessageError(code="not_sent", detail="it turned out, too late to send it, that it never left")
+_NOT_ON_WHATSAPP = MessageError(code="not_on_whatsapp", detail="this number is not on WhatsApp")
 
 
 class SqlOutboxStore:
-    def __init__(self, database: Database) -> None:
+    """times: how long a refusal closes the slow lane."""
+
+    def __init__(self, database: Database, times: ClosingTimes | None = None) -> None:
         self._db = database
+        self._times = times or ClosingTimes()
 
     async def advance_send(
-        self, send_id: str, connection_id: str, epoch: int, *, record: Result | None, now: datetime
-    ) -> Attempt | Idle:
-        return await self._db.write(lambda session: _advance(session, send_id, connection_id, epoch, record, now))
+        self,
+        send_id: str,
+        connection_id: str,
+        epoch: int,
+        lane: Lane,
+        *,
+        record: Sequence[Result],
+        room: int,
+        now: datetime,
+    ) -> Sequence[Attempt] | Idle:
+        return await self._db.write(
+            lambda session: _advance(session, send_id, connection_id, epoch, lane, record, room, now)
+        )
 
     async def claim_message(self, message_id: str, connection_id: str, epoch: int, now: datetime) -> Attempt | None:
         return await self._db.write(lambda session: _claim_message(session, message_id, connection_id, epoch, now))
@@ -67,22 +60,45 @@ class SqlOutboxStore:
     async def list_left_in_flight(self, connection_id: str, epoch: int) -> Sequence[Attempt]:
         return await self._db.read(lambda session: _list_left_in_flight(session, connection_id, epoch))
 
+    async def preview_messages(self, message_ids: Sequence[str]) -> Sequence[Preview]:
+        return await self._db.read(lambda session: _preview(session, message_ids))
 
-# ---------------------------------------------------------------- claim
+    async def note_recipient(self, message_id: str, now: datetime, *, registered: bool) -> None:
+        await self._db.write(lambda session: _note_recipient(session, message_id, now, registered=registered))
+
+    async def close_slow_lane(
+        self, connection_id: str, epoch: int, code: str, until: datetime | None, now: datetime
+    ) -> Closure:
+        return await self._db.write(
+            lambda session: pace.close_slow_lane(session, connection_id, epoch, code, until, self._times, now)
+        )
+
+    async def fetch_pace(self, connection_id: str) -> NumberPace:
+        return await self._db.read(lambda session: pace.fetch_pace(session, connection_id))
+
+    async def fetch_rank(self, send_id: str, lane: Lane) -> int:
+        return await self._db.read(lambda session: _fetch_rank(session, send_id, lane))
 
 
 def _advance(
-    session: Session, send_id: str, connection_id: str, epoch: int, record: Result | None, now: datetime
-) -> Attempt | Idle:
+    session: Session,
+    send_id: str,
+    connection_id: str,
+    epoch: int,
+    lane: Lane,
+    record: Sequence[Result],
+    room: int,
+    now: datetime,
+) -> Sequence[Attempt] | Idle:
     try:
-        own(session, connection_id, epoch)
+        connection = own(session, connection_id, epoch)
     except StaleEpoch:
-        step: Attempt | Idle = Idle(why="not_owner")
-        events = _record(session, record, now) if record else []
+        step: Sequence[Attempt] | Idle = Idle(why="not_owner")
+        events = record_results(session, record, now)
     else:
         send = _lock_send(session, send_id, connection_id)
-        events = _record(session, record, now) if record else []
-        step = _next_step(session, send, epoch, now, events)
+        events = record_results(session, record, now)
+        step = next_step(session, connection, send, lane, room, now, events)
     session.flush()
     append_events(session, events)
     return step
@@ -101,197 +117,26 @@ def _lock_send(session: Session, send_id: str, connection_id: str) -> SendRow:
     return row
 
 
-def _next_step(session: Session, send: SendRow, epoch: int, now: datetime, events: list[NewEvent]) -> Attempt | Idle:
-    match SendStatus(send.status):
-        case SendStatus.PAUSED:
-            return Idle(why="paused")
-        case SendStatus.FINISHED | SendStatus.CANCELLED:
-            return Idle(why="done")
-    if send.send_at is not None and send.send_at > now:
-        return Idle(why="wait", until=send.send_at)
-    for _ in range(_SETTLED_AT_ONCE):
-        row = _next_queued(session, send.id)
-        if row is None:
-            return _finish(session, send, now, events)
-        if row.text is None:
-            return Idle(why="compose", message_ids=_unwritten(session, send.id))
-        attempt = _claim(session, row, epoch, now, send, events)
-        session.flush()
-        if attempt is not None:
-            _mark_running(send, now)
-            return attempt
-    return Idle(why="more")
-
-
-def _next_queued(session: Session, send_id: str) -> MessageRow | None:
-    return session.scalars(
-        select(MessageRow)
-        .where(col(MessageRow.send_id) == send_id, col(MessageRow.status) == MessageStatus.QUEUED.value)
-        .order_by(col(MessageRow.position))
-        .limit(1)
-        .execution_options(populate_existing=True)
-    ).one_or_none()
-
-
-def _unwritten(session: Session, send_id: str) -> tuple[str, ...]:
-    ids = session.scalars(
-        select(col(MessageRow.id))
-        .where(
-            col(MessageRow.send_id) == send_id,
-            col(MessageRow.status) == MessageStatus.QUEUED.value,
-            col(MessageRow.text).is_(None),
-        )
-        .order_by(col(MessageRow.position))
-        .limit(_OPENINGS_AT_ONCE)
-    )
-    return tuple(ids)
-
-
-def _mark_running(send: SendRow, now: datetime) -> None:
-    if send.status != SendStatus.RUNNING.value:
-        send.status = SendStatus.RUNNING.value
-        send.started_at = send.started_at or now
-
-
-def _finish(session: Session, send: SendRow, now: datetime, events: list[NewEvent]) -> Idle:
-    """Nothing is queued: the send is finished, unless an attempt is still in flight."""
-    in_flight = session.scalars(
-        select(col(MessageRow.id))
-        .where(
-            col(MessageRow.send_id) == send.id,
-            col(MessageRow.status).in_([status.value for status in UNFINISHED]),
-        )
-        .limit(1)
-    ).one_or_none()
-    if in_flight is not None:
-        return Idle(why="wait", until=now + _IN_FLIGHT_AGAIN)
-    send.status, send.finished_at, send.next_step_at = SendStatus.FINISHED.value, now, None
-    events.append(_finished_event(session, send, now))
-    return Idle(why="done")
-
-
-def _finished_event(session: Session, send: SendRow, now: datetime) -> NewEvent:
-    counted = session.execute(
-        select(col(MessageRow.status), func.count())
-        .where(col(MessageRow.send_id) == send.id)
-        .group_by(col(MessageRow.status))
-    )
-    counts = {row[0]: row[1] for row in counted}
-    data = {"sendId": send.id, "total": send.total, "counts": counts}
-    return NewEvent(business_id=send.business_id, type=EventType.SEND_FINISHED, at=now, data=data)
-
-
 def _claim_message(session: Session, message_id: str, connection_id: str, epoch: int, now: datetime) -> Attempt | None:
     own(session, connection_id, epoch)
-    row = session.get(MessageRow, message_id)
-    if row is None or row.connection_id != connection_id:
+    found = session.get(MessageRow, message_id)
+    if found is None or found.connection_id != connection_id:
+        return None
+    chat = lock_chat(session, found.chat_id)
+    row = lock_message(session, message_id)
+    if row is None or row.status != MessageStatus.QUEUED:
         return None
     events: list[NewEvent] = []
-    attempt = _claim(session, row, epoch, now, None, events)
+    attempt = claim(session, chat, row, epoch, now, events)
     session.flush()
     append_events(session, events)
     return attempt
 
 
-def _claim(
-    session: Session, row: MessageRow, epoch: int, now: datetime, send: SendRow | None, events: list[NewEvent]
-) -> Attempt | None:
-    """`queued → sending` under the guards of the message's kind; None when it is not queued any more, or when a guard
-    forbade it, which settles it.
-    """
-    chat = lock_chat(session, row.chat_id)
-    lock_message(session, row.id)
-    if row.status != MessageStatus.QUEUED:
-        return None
-    refusal = forbids(MessageKind(row.kind), _facts(chat, row, send, now), now)
-    if refusal is not None:
-        events += move(row, refusal.status, now, refusal.error)
-        if row.kind == MessageKind.OPENING:
-            events += end_conversation(session, chat, row.conversation_id, ConversationStatus.CANCELLED, None, now)
-        return None
-    events += move(row, MessageStatus.SENDING, now)
-    row.attempt_id, row.epoch, row.at = new_id(Prefix.ATTEMPT), epoch, now
-    if row.kind == MessageKind.OPENING:
-        _open_conversation(session, chat, row)
-    show_in_chat(chat, row)
-    chat.known = True
-    return _to_attempt(row)
-
-
-def _facts(chat: ChatRow, row: MessageRow, send: SendRow | None, now: datetime) -> ClaimFacts:
-    return ClaimFacts(
-        untouchable=chat.untouchable,
-        held_by_human=chat.takeover_until is not None and chat.takeover_until > now,
-        taken_over_at=chat.taken_over_at,
-        bot_enabled=chat.bot_enabled,
-        opted_out=chat.opted_out,
-        marketing=send is not None and send.category == SendCategory.MARKETING,
-        accepted_at=row.created_at,
-        expires_at=row.expires_at,
-    )
-
-
-def _open_conversation(session: Session, chat: ChatRow, row: MessageRow) -> None:
-    """The bot is on in this chat from its opening on, and an older takeover is over."""
-    set_flags(session, chat, bot_enabled=True)
-    chat.taken_over_at = chat.takeover_until = None
-    chat.conversation_id = row.conversation_id
-    conversation = session.get(ConversationRow, row.conversation_id)
-    if conversation is not None and conversation.status == ConversationStatus.OPENING:
-        conversation.status = ConversationStatus.WAITING.value
-
-
-def _to_attempt(row: MessageRow) -> Attempt:
-    assert row.attempt_id is not None
-    assert row.epoch is not None
-    return Attempt(
-        id=row.attempt_id,
-        message_id=row.id,
-        kind=MessageKind(row.kind),
-        epoch=row.epoch,
-        jid=row.jid,
-        text=row.text or "",
-        claimed_at=row.at,
-    )
-
-
-# ---------------------------------------------------------------- record
-
-
 def _record_alone(session: Session, result: Result, now: datetime) -> None:
-    events = _record(session, result, now)
+    events = record_results(session, [result], now)
     session.flush()
     append_events(session, events)
-
-
-def _record(session: Session, result: Result, now: datetime) -> list[NewEvent]:
-    """`sending → …`. A result of an attempt that is no longer the message's, or that is recorded, changes nothing."""
-    found = session.get(MessageRow, result.attempt.message_id)
-    if found is None:
-        return []
-    chat = lock_chat(session, found.chat_id)
-    row = lock_message(session, found.id)
-    if row is None or row.attempt_id != result.attempt.id:
-        return []
-    events: list[NewEvent] = []
-    if row.status == MessageStatus.UNCONFIRMED and result.is_due_again:
-        events += move(row, MessageStatus.FAILED, now, _TOO_LATE)
-    elif may_become(MessageStatus(row.status), result.status):
-        events += move(row, result.status, now, result.error)
-        if result.is_due_again:
-            _take_back(session, chat, row, now)
-    events += end_failed_opening(session, chat, row, now)
-    if result.sent is not None:
-        events += record_whatsapp_id(session, chat, row, result.sent.whatsapp_id, result.sent.at)
-    return events
-
-
-def _take_back(session: Session, chat: ChatRow, row: MessageRow, now: datetime) -> None:
-    """The message never left: it is due again, and nobody saw it."""
-    row.attempt_id, row.at = None, row.created_at
-    unshow_in_chat(session, chat, row)
-    if row.turn_id is not None:
-        chat.next_step_at = now
 
 
 def _list_left_in_flight(session: Session, connection_id: str, epoch: int) -> list[Attempt]:
@@ -306,4 +151,35 @@ def _list_left_in_flight(session: Session, connection_id: str, epoch: int) -> li
         .limit(_ASKED_AGAIN)
     )
     rows = [*session.scalars(sending), *session.scalars(unconfirmed)]
-    return [_to_attempt(row) for row in sorted(rows, key=lambda row: (row.at, row.id))]
+    return [to_attempt(row) for row in sorted(rows, key=lambda row: (row.at, row.id))]
+
+
+def _preview(session: Session, message_ids: Sequence[str]) -> list[Preview]:
+    rows = session.scalars(
+        select(MessageRow).where(
+            col(MessageRow.id).in_(message_ids), col(MessageRow.status) == MessageStatus.QUEUED.value
+        )
+    )
+    found = {row.id: row for row in rows}
+    return [pace.to_preview(found[id]) for id in message_ids if id in found]
+
+
+def _note_recipient(session: Session, message_id: str, now: datetime, *, registered: bool) -> None:
+    found = session.get(MessageRow, message_id)
+    if found is None:
+        return
+    chat = lock_chat(session, found.chat_id)
+    chat.registered = registered
+    row = lock_message(session, message_id)
+    if registered or row is None or row.status != MessageStatus.QUEUED:
+        return
+    events = move(row, MessageStatus.FAILED, now, _NOT_ON_WHATSAPP) + end_failed_opening(session, chat, row, now)
+    session.flush()
+    append_events(session, events)
+
+
+def _fetch_rank(session: Session, send_id: str, lane: Lane) -> int:
+    send = session.get(SendRow, send_id)
+    if send is None:
+        raise NotFound("send", send_id)
+    return rank_of(lane, SendCategory(send.category), send.total)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -38,6 +39,30 @@ def lock_message(session: Session, message_id: str) -> MessageRow | None:
         .with_for_update(key_share=True)
         .execution_options(populate_existing=True)
     ).one_or_none()
+
+
+def lock_chats(session: Session, chat_ids: Iterable[str]) -> dict[str, ChatRow]:
+    """Several chats, as `lock_chat` locks one; in the order of their ids, in which others lock them too."""
+    rows = session.scalars(
+        select(ChatRow)
+        .where(col(ChatRow.id).in_(set(chat_ids)))
+        .order_by(col(ChatRow.id))
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    )
+    return {row.id: row for row in rows}
+
+
+def lock_messages(session: Session, message_ids: Iterable[str]) -> dict[str, MessageRow]:
+    """Several messages, as `lock_message` locks one."""
+    rows = session.scalars(
+        select(MessageRow)
+        .where(col(MessageRow.id).in_(set(message_ids)))
+        .order_by(col(MessageRow.id))
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    )
+    return {row.id: row for row in rows}
 
 
 def move(row: MessageRow, status: MessageStatus, now: datetime, error: MessageError | None = None) -> list[NewEvent]:

@@ -1,0 +1,56 @@
+"""Single messages in one chat: the bot's replies, notices, what a human writes. They go by the fast lane."""
+
+from __future__ import annotations
+
+from activities.batch import Limit, Patience
+from activities.courier import Courier
+from activities.pacer import Pacer, Turn
+from boton.domain.messages import Lane, MessageKind
+from boton.domain.pacing import REPLY_RANK, typing_seconds
+from boton.ports import Preview
+
+_TYPED = {MessageKind.REPLY, MessageKind.FOLLOW_UP}
+"""Preceded by "typing…": what the bot writes in a dialogue."""
+
+
+class Replies:
+    def __init__(self, courier: Courier, pacer: Pacer, limit: Limit) -> None:
+        self._courier = courier
+        self._pacer = pacer
+        self._limit = limit
+        self._patience = Patience(limit.stop)
+
+    async def send(self, preview: Preview) -> None:
+        """Tries until the message is not due any more, or the limit is reached."""
+        while not self._limit.is_over and await self._try_once(preview):
+            await self._patience.wait()
+
+    async def _try_once(self, preview: Preview) -> bool:
+        """Whether the message is due again."""
+        pacing = await self._pacer.pacing()
+        if pacing.is_unpaced(Lane.FAST):
+            return await self._deliver(preview)
+        lead = typing_seconds(preview.length) if pacing.typing and preview.kind in _TYPED else 0.0
+        turn = Turn(lane=Lane.FAST, rank=REPLY_RANK, key=preview.chat_id, lead=lead)
+        if not await self._pacer.take(turn, self._limit.stop, self._limit.seconds_left):
+            return False
+        try:
+            await self._type(preview, lead)
+            return await self._deliver(preview)
+        finally:
+            self._pacer.release(Lane.FAST, used=True)
+
+    async def _type(self, preview: Preview, seconds: float) -> None:
+        """Before the claim, so that a human who takes over meanwhile is not talked over."""
+        if seconds > 0:
+            await self._courier.show_typing(preview.jid, seconds)
+            await self._limit.stop.sleep(seconds)
+
+    async def _deliver(self, preview: Preview) -> bool:
+        attempt = await self._courier.claim(preview.message_id)
+        if attempt is None:
+            return False
+        result = await self._courier.deliver(attempt)
+        await self._courier.record(result)
+        self._limit.settled += 1
+        return result.is_due_again

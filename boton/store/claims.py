@@ -1,0 +1,86 @@
+"""One claim: `queued → sending` under the guards of the message's kind, of a chat and a message that are locked."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlmodel import Session
+
+from boton.domain.conversations import ConversationStatus
+from boton.domain.events import NewEvent
+from boton.domain.gateway import Attempt
+from boton.domain.messages import ClaimFacts, MessageKind, MessageStatus, forbids
+from boton.domain.sends import SendCategory
+from boton.ids import Prefix, new_id
+from boton.store.chats import set_flags
+from boton.store.steps import end_conversation, move, show_in_chat
+from boton.store.tables import ChatRow, ConversationRow, MessageRow, SendRow
+
+
+def claim(
+    session: Session,
+    chat: ChatRow,
+    row: MessageRow,
+    epoch: int,
+    now: datetime,
+    events: list[NewEvent],
+    send: SendRow | None = None,
+    unanswered_cap: int | None = None,
+) -> Attempt | None:
+    """The attempt; None when a guard forbade the message, which settles it. `row` is queued."""
+    refusal = forbids(MessageKind(row.kind), _facts(chat, row, send, unanswered_cap, now), now)
+    if refusal is not None:
+        events += move(row, refusal.status, now, refusal.error)
+        if row.kind == MessageKind.OPENING:
+            events += end_conversation(session, chat, row.conversation_id, ConversationStatus.CANCELLED, None, now)
+        return None
+    events += move(row, MessageStatus.SENDING, now)
+    row.attempt_id, row.epoch, row.at = new_id(Prefix.ATTEMPT), epoch, now
+    if row.kind == MessageKind.OPENING:
+        _open_conversation(session, chat, row)
+    if send is not None and send.category == SendCategory.MARKETING:
+        chat.marketing_unanswered += 1
+    show_in_chat(chat, row)
+    return to_attempt(row)
+
+
+def _facts(
+    chat: ChatRow, row: MessageRow, send: SendRow | None, unanswered_cap: int | None, now: datetime
+) -> ClaimFacts:
+    return ClaimFacts(
+        untouchable=chat.untouchable,
+        held_by_human=chat.takeover_until is not None and chat.takeover_until > now,
+        taken_over_at=chat.taken_over_at,
+        bot_enabled=chat.bot_enabled,
+        opted_out=chat.opted_out,
+        marketing=send is not None and send.category == SendCategory.MARKETING,
+        accepted_at=row.created_at,
+        expires_at=row.expires_at,
+        marketing_unanswered=chat.marketing_unanswered,
+        unanswered_cap=unanswered_cap,
+    )
+
+
+def _open_conversation(session: Session, chat: ChatRow, row: MessageRow) -> None:
+    """The bot is on in this chat from its opening on, and an older takeover is over."""
+    set_flags(session, chat, bot_enabled=True)
+    chat.taken_over_at = chat.takeover_until = None
+    chat.conversation_id = row.conversation_id
+    conversation = session.get(ConversationRow, row.conversation_id)
+    if conversation is not None and conversation.status == ConversationStatus.OPENING:
+        conversation.status = ConversationStatus.WAITING.value
+
+
+def to_attempt(row: MessageRow) -> Attempt:
+    """The attempt that a claimed message is in."""
+    assert row.attempt_id is not None
+    assert row.epoch is not None
+    return Attempt(
+        id=row.attempt_id,
+        message_id=row.id,
+        kind=MessageKind(row.kind),
+        epoch=row.epoch,
+        jid=row.jid,
+        text=row.text or "",
+        claimed_at=row.at,
+    )
