@@ -60,7 +60,7 @@ def list_businesses() -> None:
             rows.append((business.id, business.name, *state))
         return rows
 
-    _print_table(("ID", "NAME", "PHONE", "GATEWAY", "STATUS"), with_store(work))
+    print_table(("ID", "NAME", "PHONE", "GATEWAY", "STATUS"), with_store(work))
 
 
 def create_token(business_id: str, name: str) -> None:
@@ -80,7 +80,7 @@ def list_tokens(business_id: str | None) -> None:
             for each in await businesses.list_tokens(business_id)
         ]
 
-    _print_table(("ID", "BUSINESS", "HINT", "NAME", "LAST USED", "REVOKED"), with_store(work))
+    print_table(("ID", "BUSINESS", "HINT", "NAME", "LAST USED", "REVOKED"), with_store(work))
 
 
 def revoke_token(token_id: str) -> None:
@@ -91,7 +91,8 @@ def revoke_token(token_id: str) -> None:
     typer.echo(f"{token_id} is revoked.")
 
 
-def _print_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+def print_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    """Columns as wide as what stands in them."""
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
     for row in (head, *rows):
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -177,6 +177,22 @@ def check_store(settings: Settings) -> list[Finding]:
     return _ok("store", f"{what}, migrated")
 
 
+def check_held(_: Settings) -> list[Finding]:
+    """Silent where nothing is held, and where `check_store` has told already that the store cannot be read."""
+    from boton.cli.held import find_held, in_words
+
+    try:
+        held = find_held()
+    except Exception as error:
+        if to_obstacle(error) is None:
+            raise
+        return []
+    if not held:
+        return []
+    how = "`boton held list` shows it, `boton held resume` sends it, `boton held cancel` gives it up"
+    return _warn("held", f"{in_words(held)} go on only when told to: {how}")
+
+
 def check_model(settings: Settings) -> list[Finding]:
     if settings.llm_base_url is None and settings.llm_api_key is None:
         if settings.llm_model is not None:
@@ -249,6 +265,7 @@ _CHECKS: tuple[Callable[[Settings], list[Finding]], ...] = (
     check_ports,
     check_temporal,
     check_store,
+    check_held,
     check_model,
     check_magic,
     check_running,

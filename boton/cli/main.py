@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -23,8 +24,10 @@ app = typer.Typer(
 )
 business = typer.Typer(no_args_is_help=True, help="The businesses in the store.")
 token = typer.Typer(no_args_is_help=True, help="The tokens with which programs use the API.")
+held = typer.Typer(no_args_is_help=True, help="What a restore has stopped, and what becomes of it.")
 app.add_typer(business, name="business")
 app.add_typer(token, name="token")
+app.add_typer(held, name="held")
 
 
 def _example(*lines: str) -> str:
@@ -78,6 +81,31 @@ def migrate() -> None:
         os.umask(0o077)
         run_migrate(read_settings().store_url)
         typer.echo("The store is up to date.")
+
+
+@app.command(epilog=_example("boton backup boton-monday.db", "boton backup --force /mnt/backup/boton.db"))
+def backup(
+    file: Annotated[Path, typer.Argument(help="What the backup becomes: one file.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace the file where there is one.")] = False,
+) -> None:
+    """Copies the whole store into one file while everything runs. Holds texts and numbers: keep it safe."""
+    with obstacles_told():
+        from boton.cli.backup import make_backup
+
+        make_backup(file, force=force)
+
+
+@app.command(epilog=_example("boton restore boton-monday.db", "boton restore --replace /mnt/backup/boton.db"))
+def restore(
+    file: Annotated[Path, typer.Argument(help="A file that `boton backup` has made.")],
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a store that holds a business.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="PostgreSQL: also if a number was heard of lately.")] = False,
+) -> None:
+    """Makes a backup the store, while nothing runs. Everything unfinished is held then: see `boton held`."""
+    with obstacles_told():
+        from boton.cli.backup import restore_backup
+
+        restore_backup(file, replace=replace, force=force)
 
 
 @app.command(epilog=_example("boton doctor"))
@@ -152,6 +180,41 @@ def revoke_token(token_id: Annotated[str, typer.Argument(help="As `boton token l
         from boton.cli import administration
 
         administration.revoke_token(token_id)
+
+
+_HELD_IDS = typer.Argument(help="As `boton held list` shows them; none: all of it.", show_default=False)
+_HELD_OF = typer.Option("--business", help="Only of this business.", show_default=False)
+
+
+@held.command("list", epilog=_example("boton held list", "boton held list --business biz_01M8…"))
+def list_held(business_id: Annotated[str | None, _HELD_OF] = None) -> None:
+    """Lists what is held: sends, reminders, chats waiting for an answer."""
+    with obstacles_told():
+        from boton.cli.held import list_held as list_all
+
+        list_all(business_id)
+
+
+@held.command("resume", epilog=_example("boton held resume", "boton held resume snd_01M8… cht_01M8…"))
+def resume_held(
+    ids: Annotated[list[str] | None, _HELD_IDS] = None, business_id: Annotated[str | None, _HELD_OF] = None
+) -> None:
+    """Lets what is held go on: it is sent, fired, answered. What is too late by now expires."""
+    with obstacles_told():
+        from boton.cli.held import resume_held as resume
+
+        resume(business_id, ids or ())
+
+
+@held.command("cancel", epilog=_example("boton held cancel", "boton held cancel --business biz_01M8…"))
+def cancel_held(
+    ids: Annotated[list[str] | None, _HELD_IDS] = None, business_id: Annotated[str | None, _HELD_OF] = None
+) -> None:
+    """Gives up what is held: it is never sent, fired or answered."""
+    with obstacles_told():
+        from boton.cli.held import cancel_held as cancel
+
+        cancel(business_id, ids or ())
 
 
 def _become(name: str, *, on_store: bool) -> None:

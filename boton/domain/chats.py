@@ -70,6 +70,7 @@ class AnswerDecision(StrEnum):
     RESTORED = "restored"  # it came before a restore: the store does not know whether it was answered
     OPTED_OUT = "opted_out"  # an opt-out, which a notice confirms
     FAILED = "failed"  # the model gave no answer within its time
+    SUSPENDED = "suspended"  # it was due when the backup was made that was restored: `boton held` decides
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -216,7 +216,7 @@ class _PostgresRunner:
             pool_pre_ping=True,
             connect_args={"connect_timeout": 10},
         )
-        event.listen(self._engine, "handle_error", _hide_values)
+        event.listen(self._engine, "handle_error", hide_values)
         self._threads = ThreadPoolExecutor(_POSTGRES_THREADS, thread_name_prefix="store")
 
     def submit_write(self, work: Work[Any]) -> Future[Any]:
@@ -241,7 +241,7 @@ class _PostgresRunner:
         raise AssertionError("unreachable")
 
 
-def _hide_values(context: ExceptionContext) -> None:
+def hide_values(context: ExceptionContext) -> None:
     """PostgreSQL's details quote the values of the failing row, which may be a message's text."""
     diagnosis = getattr(context.original_exception, "diag", None)
     if diagnosis is None or diagnosis.message_primary is None:

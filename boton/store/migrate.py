@@ -68,7 +68,7 @@ def _revision(connection: Connection) -> str | None:
 
 
 def _current_revision(url: str) -> str | None:
-    file = _sqlite_file(url)
+    file = sqlite_file(url)
     if file is not None and not file.exists():
         return None
     engine = _open(url)
@@ -82,7 +82,7 @@ def _current_revision(url: str) -> str | None:
 @contextmanager
 def _locked_connection(url: str) -> Iterator[Connection]:
     """A connection inside a transaction that only one process at a time can have."""
-    file = _sqlite_file(url)
+    file = sqlite_file(url)
     if file is not None:
         _create_private(file)
     engine = _open(url)
@@ -96,7 +96,7 @@ def _locked_connection(url: str) -> Iterator[Connection]:
 
 
 def _open(url: str) -> Engine:
-    if _sqlite_file(url) is None:
+    if sqlite_file(url) is None:
         return create_engine(driver_url(url), hide_parameters=True, connect_args={"connect_timeout": 10})
     engine = sqlite_engine(url, begin="BEGIN IMMEDIATE")
     event.listen(engine, "connect", _allow_rebuilding)
@@ -108,7 +108,8 @@ def _allow_rebuilding(connection: object, _record: object) -> None:
     connection.execute("PRAGMA foreign_keys = OFF")  # type: ignore[attr-defined]
 
 
-def _sqlite_file(url: str) -> Path | None:
+def sqlite_file(url: str) -> Path | None:
+    """The file of a store in SQLite; None of one in PostgreSQL."""
     parsed = make_url(driver_url(url))
     if parsed.get_backend_name() != "sqlite" or parsed.database is None:
         return None

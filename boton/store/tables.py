@@ -30,6 +30,9 @@ without it every question for these few messages reads all there are.
 DRAFTED = text("status = 'queued' AND send_id IS NULL")
 """Of messages: what the bot or a human of the business wants to say in one chat. Named as it stands, likewise."""
 
+SUSPENDED = text("answer = 'suspended'")
+"""Of messages: after a restore, what the bot answers only when it is told to. Named as it stands, likewise."""
+
 UNFINISHED = text("status IN ('queued', 'scheduled', 'running', 'paused')")
 """Of sends. Named as it stands, likewise."""
 
@@ -303,6 +306,7 @@ class MessageRow(SQLModel, table=True):
             sqlite_where=text("answer = 'due'"),
             postgresql_where=text("answer = 'due'"),
         ),
+        Index("ix_message_suspended", "chat_id", sqlite_where=SUSPENDED, postgresql_where=SUSPENDED),
         Index(
             "ix_message_draft",
             "chat_id",

@@ -20,7 +20,7 @@ from boton.store.inserts import insert_or_ignore
 from boton.store.outages import forget_outages
 from boton.store.tables import ChatRow, ConnectionRow, IdempotencyRow, LeaseRow, MetaRow, ReceiptRow, SendRow
 
-_NAMESPACE_KEY = "temporal_namespace_id"
+NAMESPACE_KEY = "temporal_namespace_id"
 _LONG_OVERDUE = timedelta(hours=1)
 _KINDS: tuple[tuple[str, Any], ...] = (("connection", ConnectionRow), ("send", SendRow), ("chat", ChatRow))
 
@@ -99,11 +99,11 @@ def _postpone(session: Session, overdue: Sequence[Overdue], now: datetime, until
 
 
 def _note_namespace(session: Session, namespace_id: str, now: datetime) -> bool:
-    row = session.get(MetaRow, _NAMESPACE_KEY)
+    row = session.get(MetaRow, NAMESPACE_KEY)
     if row is not None and row.value == namespace_id:
         return False
     if row is None:
-        session.add(MetaRow(key=_NAMESPACE_KEY, value=namespace_id))
+        session.add(MetaRow(key=NAMESPACE_KEY, value=namespace_id))
         return False
     row.value = namespace_id
     for _, table in _KINDS:

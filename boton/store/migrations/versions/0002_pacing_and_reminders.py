@@ -71,6 +71,8 @@ def _change_messages() -> None:
     drafted = sa.text("status = 'queued' AND send_id IS NULL")
     op.drop_index("ix_message_draft", "message")
     op.create_index("ix_message_draft", "message", ["chat_id"], sqlite_where=drafted, postgresql_where=drafted)
+    held = sa.text("answer = 'suspended'")
+    op.create_index("ix_message_suspended", "message", ["chat_id"], sqlite_where=held, postgresql_where=held)
 
 
 def _change_reminders() -> None:

@@ -1,0 +1,120 @@
+"""What a restore does to the store: nothing unfinished goes on by itself, and no link of the time since is believed.
+
+The store does not know what happened after the backup was made: what it takes for queued may have arrived long ago.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, func, select, update
+from sqlmodel import Session, col
+
+from boton.domain.chats import AnswerDecision
+from boton.domain.messages import MessageError, MessageStatus
+from boton.domain.sends import SendStatus
+from boton.store.backup import BACKUP_KEY, RESTORED_KEY
+from boton.store.events import append_events
+from boton.store.steps import move
+from boton.store.tables import (
+    DRAFTED,
+    IN_FLIGHT,
+    UNFINISHED,
+    ChatRow,
+    ConnectionRow,
+    LeaseRow,
+    MessageRow,
+    MetaRow,
+    ReminderRow,
+    SendRow,
+    TallyRow,
+    TurnRow,
+)
+from boton.store.work import NAMESPACE_KEY
+
+RESTORED = "restored"
+"""Why sends and reminders are held, and the error code of what was on its way."""
+
+_IN_FLIGHT = MessageError(code=RESTORED, detail="it was being sent when the backup was made; it is not sent again")
+_DRAFT = MessageError(code=RESTORED, detail="the bot had it ready when the backup was made; resumed, it writes anew")
+
+
+def hold_everything(session: Session, now: datetime) -> None:
+    """One transaction on a store that nobody else has open."""
+    _hold_sends(session)
+    _hold_reminders(session)
+    _hold_answers(session)
+    _take_back_drafts(session, now)
+    _outrank(session, now)
+    _forget_the_running(session)
+    _settle_in_flight(session, now)
+
+
+def _hold_sends(session: Session) -> None:
+    """What was held for another reason keeps it."""
+    hold = func.coalesce(col(SendRow.hold), RESTORED)
+    values = {"status": SendStatus.PAUSED.value, "hold": hold, "waiting": None, "next_step_at": None}
+    session.execute(_all(update(SendRow).where(UNFINISHED).values(values)))
+
+
+def _hold_reminders(session: Session) -> None:
+    owed = col(ReminderRow.next_step_at).is_not(None)
+    session.execute(_all(update(ReminderRow).where(owed).values(hold=RESTORED, next_step_at=None)))
+
+
+def _hold_answers(session: Session) -> None:
+    due = col(MessageRow.answer) == AnswerDecision.DUE.value
+    session.execute(_all(update(MessageRow).where(due).values(answer=AnswerDecision.SUSPENDED.value)))
+    session.execute(_all(update(ChatRow).where(col(ChatRow.next_step_at).is_not(None)).values(next_step_at=None)))
+
+
+def _take_back_drafts(session: Session, now: datetime) -> None:
+    """A draft is written anew if at all: who knows what the customer has read since."""
+    for draft in session.scalars(select(MessageRow).where(DRAFTED)).all():
+        move(draft, MessageStatus.CANCELLED, now, _DRAFT)
+        turn = session.get(TurnRow, draft.turn_id) if draft.turn_id else None
+        if turn is not None:
+            _free(session, turn)
+
+
+def _free(session: Session, turn: TurnRow) -> None:
+    """What the turn answered waits for an answer again, and for another turn."""
+    trigger = session.get(MessageRow, turn.trigger_id)
+    if trigger is not None and trigger.answer == AnswerDecision.ANSWERED:
+        trigger.answer = AnswerDecision.SUSPENDED.value
+        turn.trigger_id = f"{turn.trigger_id}~{turn.id}"
+
+
+def _outrank(session: Session, now: datetime) -> None:
+    """The clock is ahead of every epoch and every `seq` that was given out since the backup: links of that time own
+    nothing any more, and whoever reads events misses none.
+    """
+    seconds, milliseconds = int(now.timestamp()), int(now.timestamp() * 1000)
+    for connection in session.scalars(select(ConnectionRow)):
+        connection.epoch = max(connection.epoch, seconds)
+        connection.answers_from = now
+    for tally in session.scalars(select(TallyRow)):
+        tally.event_seq = max(tally.event_seq, milliseconds)
+
+
+def _forget_the_running(session: Session) -> None:
+    """Temporal counts as a new one, whatever it still runs; the mark of a backup becomes the mark of a restore."""
+    session.execute(delete(LeaseRow))
+    session.execute(_all(update(MetaRow).where(col(MetaRow.key) == NAMESPACE_KEY).values(value="")))
+    session.execute(delete(MetaRow).where(col(MetaRow.key) == RESTORED_KEY))
+    session.execute(_all(update(MetaRow).where(col(MetaRow.key) == BACKUP_KEY).values(key=RESTORED_KEY)))
+
+
+def _settle_in_flight(session: Session, now: datetime) -> None:
+    """The link asks the gateway what became of it: sent or failed, never queued again."""
+    sending = select(MessageRow).where(IN_FLIGHT, col(MessageRow.status) == MessageStatus.SENDING.value)
+    events = [
+        event for row in session.scalars(sending) for event in move(row, MessageStatus.UNCONFIRMED, now, _IN_FLIGHT)
+    ]
+    session.flush()
+    append_events(session, events)
+
+
+def _all(statement: Any) -> Any:
+    return statement.execution_options(synchronize_session=False)

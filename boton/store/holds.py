@@ -1,0 +1,185 @@
+"""Work that is held: listed, resumed, cancelled. After a restore it is all that was unfinished."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from functools import partial
+
+from sqlalchemy import Executable, RowMapping, func, select, update
+from sqlmodel import Session, col
+
+from boton.domain.chats import AnswerDecision
+from boton.domain.messages import MessageStatus
+from boton.store.backup import RESTORED_KEY
+from boton.store.columns import UtcDateTime
+from boton.store.engine import Database
+from boton.store.sends import SqlSendStore
+from boton.store.tables import SUSPENDED, UNFINISHED, ChatRow, MessageRow, MetaRow, ReminderRow, SendRow
+
+_AT_ONCE = 500
+_OVERDUE = timedelta(minutes=1)
+"""What is resumed counts as overdue, so that the sweeper starts it in its next round."""
+
+
+class HeldKind(StrEnum):
+    SEND = "send"
+    REMINDER = "reminder"
+    CHAT = "chat"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """reason: why. messages: how many wait with it: queued ones of a send, in a chat those to be answered."""
+
+    kind: HeldKind
+    id: str
+    business_id: str
+    reason: str
+    since: datetime
+    messages: int
+
+
+class SqlHoldStore:
+    def __init__(self, database: Database) -> None:
+        self._db = database
+        self._sends = SqlSendStore(database)
+
+    async def list_held(self, business_id: str | None = None) -> Sequence[Held]:
+        """Of one business or all: sends, reminders, chats, each oldest first."""
+        found = await self._db.read(_list)
+        return [one for one in found if business_id in (None, one.business_id)]
+
+    async def fetch_backup_time(self) -> datetime | None:
+        """When the backup was made that this store was restored from; None: it never was."""
+        value = await self._db.read(lambda session: session.get(MetaRow, RESTORED_KEY))
+        return None if value is None else datetime.fromisoformat(value.value)
+
+    async def resume(self, held: Sequence[Held], now: datetime) -> None:
+        """All of it is due again; what is too late by now expires by its own rule. Raises Conflict."""
+        for send in _of_kind(held, HeldKind.SEND):
+            await self._sends.resume_send(send.business_id, send.id, now)
+        await self._change(held, HeldKind.SEND, partial(_hurry, now))
+        await self._change(held, HeldKind.REMINDER, partial(_resume_reminders, now))
+        await self._change(held, HeldKind.CHAT, partial(_resume_answers, now))
+
+    async def cancel(self, held: Sequence[Held], now: datetime) -> None:
+        """None of it is ever sent, nor answered. Raises Conflict."""
+        for send in _of_kind(held, HeldKind.SEND):
+            await self._sends.cancel_send(send.business_id, send.id, now)
+        await self._change(held, HeldKind.REMINDER, partial(_cancel_reminders, now))
+        await self._change(held, HeldKind.CHAT, partial(_decide, AnswerDecision.RESTORED))
+
+    async def _change(
+        self, held: Sequence[Held], kind: HeldKind, change: Callable[[Sequence[str], Session], None]
+    ) -> None:
+        """Some in each transaction, so that other writers need not wait for all of it."""
+        ids = [one.id for one in _of_kind(held, kind)]
+        for start in range(0, len(ids), _AT_ONCE):
+            await self._db.write(partial(change, ids[start : start + _AT_ONCE]))
+
+
+def _of_kind(held: Sequence[Held], kind: HeldKind) -> list[Held]:
+    return [one for one in held if one.kind is kind]
+
+
+# ---------------------------------------------------------------- listing
+
+
+def _list(session: Session) -> list[Held]:
+    selects = {HeldKind.SEND: _sends(), HeldKind.REMINDER: _reminders(), HeldKind.CHAT: _chats()}
+    return [_to_held(kind, row) for kind, wanted in selects.items() for row in session.execute(wanted).mappings()]
+
+
+def _sends() -> Executable:
+    queued = (
+        select(func.count())
+        .where(col(MessageRow.send_id) == col(SendRow.id), col(MessageRow.status) == MessageStatus.QUEUED.value)
+        .scalar_subquery()
+    )
+    return (
+        select(
+            col(SendRow.id),
+            col(SendRow.business_id),
+            col(SendRow.hold).label("reason"),
+            col(SendRow.created_at).label("since"),
+            queued.label("messages"),
+        )
+        .where(UNFINISHED, col(SendRow.hold).is_not(None))
+        .order_by(col(SendRow.id))
+    )
+
+
+def _reminders() -> Executable:
+    return (
+        select(
+            col(ReminderRow.id),
+            col(ReminderRow.business_id),
+            col(ReminderRow.hold).label("reason"),
+            col(ReminderRow.created_at).label("since"),
+        )
+        .where(col(ReminderRow.hold).is_not(None))
+        .order_by(col(ReminderRow.id))
+    )
+
+
+def _chats() -> Executable:
+    return (
+        select(
+            col(MessageRow.chat_id).label("id"),
+            col(MessageRow.business_id),
+            func.min(col(MessageRow.created_at), type_=UtcDateTime).label("since"),
+            func.count().label("messages"),
+        )
+        .where(SUSPENDED)
+        .group_by(col(MessageRow.chat_id), col(MessageRow.business_id))
+        .order_by(col(MessageRow.chat_id))
+    )
+
+
+def _to_held(kind: HeldKind, row: RowMapping) -> Held:
+    return Held(
+        kind=kind,
+        id=row["id"],
+        business_id=row["business_id"],
+        reason=row.get("reason", AnswerDecision.RESTORED.value),
+        since=row["since"],
+        messages=row.get("messages", 1),
+    )
+
+
+# ---------------------------------------------------------------- deciding
+
+
+def _hurry(now: datetime, ids: Sequence[str], session: Session) -> None:
+    """Those that are due now, not those that are scheduled for later."""
+    due = (col(SendRow.id).in_(ids), UNFINISHED, col(SendRow.next_step_at) <= now)
+    _run(session, update(SendRow).where(*due).values(next_step_at=now - _OVERDUE))
+
+
+def _resume_reminders(now: datetime, ids: Sequence[str], session: Session) -> None:
+    """Each of them looks by itself when it fires next, and whether that is too late."""
+    held = (col(ReminderRow.id).in_(ids), col(ReminderRow.hold).is_not(None))
+    _run(session, update(ReminderRow).where(*held).values(hold=None, next_step_at=now - _OVERDUE))
+
+
+def _cancel_reminders(now: datetime, ids: Sequence[str], session: Session) -> None:
+    held = (col(ReminderRow.id).in_(ids), col(ReminderRow.hold).is_not(None))
+    values = {"status": "cancelled", "hold": None, "next_at": None, "next_step_at": None, "ended_at": now}
+    _run(session, update(ReminderRow).where(*held).values(values))
+
+
+def _resume_answers(now: datetime, ids: Sequence[str], session: Session) -> None:
+    """The chats first: whoever changes a message of a chat has locked the chat before."""
+    _run(session, update(ChatRow).where(col(ChatRow.id).in_(ids)).values(next_step_at=now - _OVERDUE))
+    _decide(AnswerDecision.DUE, ids, session)
+
+
+def _decide(answer: AnswerDecision, ids: Sequence[str], session: Session) -> None:
+    _run(session, update(MessageRow).where(SUSPENDED, col(MessageRow.chat_id).in_(ids)).values(answer=answer.value))
+
+
+def _run(session: Session, statement: Executable) -> None:
+    session.execute(statement.execution_options(synchronize_session=False))
