@@ -19,6 +19,7 @@ from api.schemas.chats import ChatPatch
 from api.schemas.config import ConfigIn
 from api.schemas.problems import Problem
 from api.schemas.sends import SendRequest
+from api.schemas.status import SlowLaneIn
 
 V1 = "/api/v1"
 
@@ -27,7 +28,7 @@ DESCRIPTION = """Send WhatsApp messages, read conversations and configure the bo
 Every business has tokens of its own (page `/`, heading *API Access*): `Authorization: Bearer <token>`.
 Errors are `application/problem+json`; for 422 `errors` names the fields."""
 
-_BODIES: tuple[type[Body], ...] = (SendRequest, ConfigIn, ChatPatch)
+_BODIES: tuple[type[Body], ...] = (SendRequest, ConfigIn, ChatPatch, SlowLaneIn)
 _ASSETS = Path(fastapi_offline.__file__).parent / "static"
 _SHOWN = {"swagger-ui-bundle.js", "swagger-ui.css", "favicon.png"}
 _REF = "#/components/schemas/{model}"

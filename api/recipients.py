@@ -19,12 +19,13 @@ _MOST_ERRORS = 100
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One entry of `to`. path: where it stood in the body; variables: its own."""
+    """One entry of `to`. path: where it stood in the body; variables: its own; known: it is a contact."""
 
     path: str
     to: str | int
     variables: Mapping[str, str | int] | None = None
     reference: str | None = None
+    known: bool = False
 
 
 def read_recipients(to: Any) -> list[Wanted]:
@@ -54,7 +55,7 @@ def _read_entries(entries: list[tuple[str, Any]], errors: list[tuple[str, str]])
             except ValidationError as error:
                 errors += to_field_errors(error.errors(include_url=False, include_input=False), under=path)
             else:
-                yield Wanted(path, recipient.to, recipient.variables, recipient.reference)
+                yield Wanted(path, recipient.to, recipient.variables, recipient.reference, recipient.known)
 
 
 def find_jid(to: str | int) -> JID:

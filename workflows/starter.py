@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +15,7 @@ from temporalio.common import (
 )
 
 from boton import names
+from boton.domain.messages import Lane
 from workflows.chat import ChatInput
 from workflows.connection import ConnectionInput
 from workflows.send import SendInput
@@ -30,11 +32,11 @@ class TemporalStarter:
         self._client = client
 
     async def start_send(
-        self, send_id: str, business_id: str, connection_id: str, *, fast: bool, wake: bool = False
+        self, send_id: str, business_id: str, connection_id: str, *, lanes: Sequence[Lane], wake: bool = False
     ) -> None:
         await self._start(
             names.SEND_WORKFLOW,
-            SendInput(send_id, connection_id, fast=fast),
+            SendInput(send_id, connection_id, tuple(lane.value for lane in lanes)),
             id=names.send_workflow(send_id),
             business_id=business_id,
             summary="Sends what one POST /send asked for",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 
-from api.deps import Caller, Deps
-from api.docs import ERRORS, V1
-from api.schemas.status import ConnectionOut, StatusOut
+from api.bodies import json_body
+from api.deps import Caller, Deps, Starting
+from api.docs import BODY_ERRORS, CONFLICT, ERRORS, V1, body_of
+from api.schemas.status import ConnectionOut, SlowLane, SlowLaneIn, StatusOut
 
 router = APIRouter(prefix=V1, tags=["Status"], responses=ERRORS)
 
@@ -16,9 +17,23 @@ async def get_status(caller: Caller, services: Deps) -> StatusOut:
     business = await services.businesses.fetch_business(caller.business_id)
     tally = await services.businesses.fetch_tally(caller.business_id)
     connection = await services.fetch_connection(caller.business_id)
-    return StatusOut.of(business, tally, connection)
+    return StatusOut.at(business, tally, connection, services.now())
 
 
 @router.get("/connection", summary="The linked phone number")
 async def get_connection(caller: Caller, services: Deps) -> ConnectionOut:
     return ConnectionOut.of(await services.fetch_connection(caller.business_id))
+
+
+@router.post(
+    "/connection/slow-lane",
+    summary="Open the slow lane before its time",
+    openapi_extra=body_of(SlowLaneIn),
+    responses=BODY_ERRORS | CONFLICT,
+    dependencies=[Depends(json_body(SlowLaneIn))],
+)
+async def open_slow_lane(caller: Caller, services: Deps, launcher: Starting) -> SlowLane:
+    now = services.now()
+    connection = await services.connections.open_slow_lane(caller.business_id, now)
+    launcher.wake_sends(await services.sends.wake_waiting_sends(caller.business_id, now))
+    return SlowLane.at(connection, now)

@@ -74,6 +74,7 @@ class ChatDetail(ChatOut):
             | {
                 "untouchable": False,
                 "optedOut": False,
+                "known": True,
                 "heldBy": "bot",
                 "takeoverUntil": None,
                 "conversationId": None,
@@ -83,6 +84,7 @@ class ChatDetail(ChatOut):
 
     untouchable: bool
     opted_out: bool
+    known: bool = Field(description="a known contact: messages to them go in the fast lane")
     held_by: Holder
     takeover_until: Timestamp | None
     conversation_id: str | None
@@ -94,6 +96,7 @@ class ChatDetail(ChatOut):
             **dict(ChatOut.of(chat)),
             untouchable=chat.untouchable,
             opted_out=chat.opted_out,
+            known=chat.known,
             held_by=chat.held_by(now),
             takeover_until=chat.takeover_until,
             conversation_id=chat.conversation_id,
@@ -108,11 +111,16 @@ class ChatPatch(Body):
     bot_enabled: bool | None = None
     untouchable: bool | None = Field(None, description="the bot never writes here (family, suppliers)")
     opted_out: bool | None = Field(None, description="no marketing messages")
+    known: bool | None = Field(None, description="a known contact, whoever wrote first")
     name: Annotated[str, Field(min_length=1, max_length=200)] | None = None
 
     def to_change(self) -> ChatChange:
         return ChatChange(
-            bot_enabled=self.bot_enabled, untouchable=self.untouchable, opted_out=self.opted_out, name=self.name
+            bot_enabled=self.bot_enabled,
+            untouchable=self.untouchable,
+            opted_out=self.opted_out,
+            known=self.known,
+            name=self.name,
         )
 
 

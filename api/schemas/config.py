@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
@@ -12,6 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from api.schemas.base import Body, Document
 from boton.domain.businesses import BotPurpose, BusinessConfig
+from boton.domain.pacing import PROFILES
 
 MAX_TEXT = 8000
 HOURS_OF_A_MONTH = 720
@@ -47,10 +49,62 @@ class QuietHours(_Part):
     end: ClockTime
 
 
-class Pacing(_Part):
-    """How fast the number may write."""
+def _check_order(gap: list[float]) -> list[float]:
+    if gap[0] > gap[1]:
+        raise PydanticCustomError("gap", "the shortest pause comes first, then the longest")
+    return gap
 
-    profile: Literal["careful", "normal", "off"]
+
+Gap = Annotated[
+    list[Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]],
+    Field(min_length=2, max_length=2, examples=[[20, 60]]),
+    AfterValidator(_check_order),
+]
+
+
+def _tuned(name: str, meaning: str) -> Any:
+    """A field of Pacing that may be left out; described with what it is in each profile."""
+    defaults = ", ".join(f"{profile} {json.dumps(getattr(pacing, name))}" for profile, pacing in PROFILES.items())
+    return _optional(f"{meaning}; default: {defaults}")
+
+
+def _optional(description: str) -> Any:
+    """May be left out, and is not there then: `null` is a value of its own, or none at all."""
+    return Field(default_factory=lambda: None, description=description)
+
+
+class Pacing(_Part):
+    """How fast the number may write: a profile, and what is to be different from it. What is left out is as in the
+    profile; the whole object is replaced by the next one.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"profile": "careful", "dailyLimit": 100, "slowGapSeconds": [30, 90]}}
+    )
+
+    profile: Literal["careful", "normal", "off"] = _optional("default: off on the simulator, careful on WhatsApp")
+    fast_gap_seconds: Gap = _tuned(
+        "fast_gap", "shortest and longest pause between two messages of the fast lane (replies, known contacts)"
+    )
+    slow_gap_seconds: Gap = _tuned(
+        "slow_gap", "shortest and longest pause between two messages of the slow lane (bulk, first contacts)"
+    )
+    daily_limit: Annotated[int, Field(ge=1, le=100_000)] | None = _tuned(
+        "daily_limit", "messages of the slow lane a day once the number is warm; null: no limit"
+    )
+    warm_up_from: Annotated[int, Field(ge=0, le=100_000)] = _tuned(
+        "warm_up_from", "messages of the slow lane on a new number's first day"
+    )
+    warm_up_days: Annotated[int, Field(ge=0, le=365)] = _tuned(
+        "warm_up_days", "days in which that rises evenly to dailyLimit"
+    )
+    unanswered_marketing: Annotated[int, Field(ge=1, le=100)] | None = _tuned(
+        "unanswered_marketing", "marketing messages that a customer gets at most without answering; null: no limit"
+    )
+    typing: bool = _tuned("typing", "replies are preceded by “typing…”")
+    check_recipients: bool = _tuned(
+        "check_recipients", "whether a first contact is on WhatsApp is looked up before they are written to"
+    )
 
 
 class FollowUp(_Part):
@@ -83,7 +137,7 @@ class ConfigIn(Body):
     language: Language | None = Field(None, description="of what the bot writes first")
     takeover_minutes: int | None = Field(None, ge=1, le=43_200)
     quiet_hours: Annotated[QuietHours, AfterValidator(_check_different)] | None = None
-    pacing: Pacing | None = None
+    pacing: Pacing | None = Field(None, description="null: off on the simulator, careful on WhatsApp")
     debounce_seconds: float | None = Field(None, ge=0, le=60, allow_inf_nan=False)
     follow_ups: Annotated[list[FollowUp], Field(max_length=5)] | None = None
     conversation_hours: int | None = Field(None, ge=1, le=HOURS_OF_A_MONTH)
@@ -107,7 +161,7 @@ class ConfigIn(Body):
 
 def _to_stored(value: Any) -> Any:
     if isinstance(value, _Part):
-        return value.model_dump()
+        return value.model_dump(exclude_unset=True)
     if isinstance(value, list):
         return tuple(_to_stored(one) for one in value)
     return value

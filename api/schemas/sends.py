@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated
 
 from pydantic import ConfigDict, Field, JsonValue, SkipValidation
 
-from api.schemas.base import Body, Document, Listing, Timestamp, to_paging
+from api.schemas.base import Body, Document, Listing, Timestamp, to_paging, to_timestamp
 from api.schemas.chats import MessageErrorOut
 from boton.domain.messages import UNFINISHED, MessageStatus
+from boton.domain.pacing import LONG, WaitReason
 from boton.domain.sends import AcceptedSend, Recipient, Rejected, Send, SendCategory, SendKind, SendStatus
 from boton.ports import Page
 
@@ -31,6 +33,7 @@ class RecipientIn(Body):
     to: str | int = Field(description="a phone number with country code, or a JID as /chats gives it")
     variables: Variables | None = Field(None, description="values of this recipient; they win over the send's")
     reference: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(None, description="your own id")
+    known: bool = Field(False, description="they expect to hear from you: a known contact from now on")
 
 
 AnyRecipient = str | int | RecipientIn
@@ -65,7 +68,11 @@ class SendRequest(Body):
     send_at: datetime | None = Field(
         None, description="with offset, or local when the business has a `timezone`; default: now"
     )
-    expires_at: datetime | None = Field(None, description="what was not sent by then expires")
+    expires_at: datetime | None = Field(
+        None,
+        description="what was not sent by then expires; default for `transactional`: when the phone was away for "
+        "`sendTtlHours` since it was due",
+    )
     category: SendCategory = SendCategory.TRANSACTIONAL
     respect_quiet_hours: bool = False
 
@@ -127,6 +134,8 @@ class SendAccepted(Document):
                         "error": {"code": "invalid_number", "detail": "not a phone number with country code"},
                     }
                 ],
+                "estimatedEnd": None,
+                "warning": None,
             }
         }
     )
@@ -137,6 +146,8 @@ class SendAccepted(Document):
     total: int
     recipients: list[AcceptedRecipient]
     rejected: list[RejectedOut]
+    estimated_end: Timestamp | None = Field(description="when the last will have left, where the number is paced")
+    warning: str | None = Field(description="there when the pacing will need more than a day")
 
     @classmethod
     def of(cls, accepted: AcceptedSend) -> SendAccepted:
@@ -148,7 +159,17 @@ class SendAccepted(Document):
             total=send.total,
             recipients=[AcceptedRecipient.of(recipient) for recipient in accepted.recipients],
             rejected=to_rejected(send.rejected),
+            estimated_end=accepted.estimated_end,
+            warning=_warn(send, accepted.estimated_end),
         )
+
+
+def _warn(send: Send, end: datetime | None) -> str | None:
+    start = max(send.created_at, send.send_at or send.created_at)
+    if end is None or end - start <= LONG:
+        return None
+    days = math.ceil((end - start) / timedelta(days=1))
+    return f"At the pace of this number {send.total} messages take about {days} days, until {to_timestamp(end)}."
 
 
 def to_rejected(rejected: Iterable[Rejected]) -> list[RejectedOut]:
@@ -168,6 +189,7 @@ class SendSummary(Document):
     expires_at: Timestamp | None
     started_at: Timestamp | None
     finished_at: Timestamp | None
+    reminder_id: str | None = Field(description="the reminder that fired, where it was one")
 
     @classmethod
     def of(cls, send: Send) -> SendSummary:
@@ -182,6 +204,7 @@ class SendSummary(Document):
             expires_at=send.expires_at,
             started_at=send.started_at,
             finished_at=send.finished_at,
+            reminder_id=send.reminder_id,
         )
 
 
@@ -195,21 +218,47 @@ class SendList(Listing):
         return cls(sends=[SendSummary.of(send) for send in sends], **to_paging(page, total))
 
 
+class Waiting(Document):
+    """Why nothing of a send goes out now, and until when."""
+
+    reason: WaitReason
+    until: Timestamp
+
+
 class SendDetail(SendSummary):
-    """A send with its progress. `rate`: messages a minute so far; `estimatedEnd`: when it goes on like that."""
+    """A send with its progress. `rate`: messages a minute so far. `estimatedEnd`: at the number's pace, or, where it
+    is not paced, when it goes on like that.
+    """
 
     counts: dict[MessageStatus, int] = Field(description="messages by status; they add up to `total`")
     rejected: list[RejectedOut]
     rate: float | None
     estimated_end: Timestamp | None
+    waiting: Waiting | None
+    hold: str | None = Field(description="why it is paused, where nobody asked for it: resume or cancel it")
 
     @classmethod
-    def at(cls, send: Send, now: datetime) -> SendDetail:
-        """The send as it stands at `now`."""
+    def at(cls, send: Send, paced_end: datetime | None, now: datetime) -> SendDetail:
+        """The send as it stands at `now`. paced_end: when the last will have left at the number's pace."""
         counts = _count(send)
         rate, end = _progress(send, counts, now)
-        summary = dict(SendSummary.of(send))
-        return cls(**summary, counts=counts, rejected=to_rejected(send.rejected), rate=rate, estimated_end=end)
+        return cls(
+            **dict(SendSummary.of(send)),
+            counts=counts,
+            rejected=to_rejected(send.rejected),
+            rate=rate,
+            estimated_end=paced_end or end,
+            waiting=_waiting(send),
+            hold=send.hold,
+        )
+
+
+def _waiting(send: Send) -> Waiting | None:
+    if send.status is SendStatus.SCHEDULED and send.send_at is not None:
+        return Waiting(reason=WaitReason.SCHEDULED, until=send.send_at)
+    if send.waiting is None or send.next_step_at is None:
+        return None
+    return Waiting(reason=WaitReason(send.waiting), until=send.next_step_at)
 
 
 def _count(send: Send) -> dict[MessageStatus, int]:

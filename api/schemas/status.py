@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
-from api.schemas.base import Document, Timestamp
+from api.schemas.base import Body, Document, Timestamp
 from boton.domain.businesses import BotPurpose, Business, Tally
 from boton.domain.connections import Connection, ConnectionStatus, Gateway
 
@@ -26,6 +27,42 @@ class ConnectionState(Document):
         return cls(status=connection.status, reason=connection.reason)
 
 
+class SlowLane(Document):
+    """Whether bulk and first contacts may go out. A refusal by WhatsApp closes the lane; replies go on."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "open": False,
+                "reason": "WhatsApp does not let this number write to new contacts for now (463).",
+                "code": "463",
+                "reopensAt": "2026-11-21T18:04:05.000Z",
+            }
+        }
+    )
+
+    open: bool
+    reason: str | None = None
+    code: str | None = Field(None, description="WhatsApp's code of the refusal")
+    reopens_at: Timestamp | None = None
+
+    @classmethod
+    def at(cls, connection: Connection | None, now: datetime) -> SlowLane:
+        """The lane as it stands at `now`."""
+        closure = connection.slow_lane_closed(now) if connection else None
+        if closure is None:
+            return cls(open=True)
+        return cls(open=False, reason=closure.detail, code=closure.code, reopens_at=closure.until)
+
+
+class SlowLaneIn(Body):
+    """Opens the lane before its time; it closes again at the next refusal."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"open": True}})
+
+    open: Literal[True]
+
+
 class StatusOut(Document):
     """State of the connection and settings of the bot."""
 
@@ -40,6 +77,7 @@ class StatusOut(Document):
                 "activeBotChats": 12,
                 "untouchableChats": 2,
                 "connection": {"status": "connected", "reason": None},
+                "slowLane": {"open": True, "reason": None, "code": None, "reopensAt": None},
             }
         }
     )
@@ -52,9 +90,11 @@ class StatusOut(Document):
     active_bot_chats: int
     untouchable_chats: int
     connection: ConnectionState
+    slow_lane: SlowLane
 
     @classmethod
-    def of(cls, business: Business, tally: Tally, connection: Connection | None) -> StatusOut:
+    def at(cls, business: Business, tally: Tally, connection: Connection | None, now: datetime) -> StatusOut:
+        """How it all stands at `now`."""
         return cls(
             business=business.name,
             connected=connection is not None and connection.status is ConnectionStatus.CONNECTED,
@@ -64,6 +104,7 @@ class StatusOut(Document):
             active_bot_chats=tally.active_bot_chats,
             untouchable_chats=tally.untouchable_chats,
             connection=ConnectionState.of(connection),
+            slow_lane=SlowLane.at(connection, now),
         )
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Dialect, insert
 
 from boton.domain.conversations import ConversationStatus
-from boton.domain.messages import Direction, MessageKind, MessageStatus, MessageType, Sender
+from boton.domain.messages import Direction, Lane, MessageKind, MessageStatus, MessageType, Sender
+from boton.domain.pacing import lane_of
 from boton.domain.sends import (
     AcceptedSend,
     NewRecipient,
@@ -43,11 +46,15 @@ class KnownChat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """All rows of a send, and the answer that is given once they are on disk."""
+    """All rows of a send, and the answer that is given once they are on disk. introduced: the chats that the client
+    says are contacts, and that the store does not know as such yet. lanes: how many messages are in each.
+    """
 
     send: Mapping[str, Any]
     conversations: Bulk | None
     messages: Bulk
+    introduced: tuple[str, ...]
+    lanes: Mapping[Lane, int]
     answer: AcceptedSend
 
 
@@ -58,31 +65,44 @@ def prepare(dialect: Dialect, new: NewSend, connection_id: str, chats: Mapping[s
         chat = chats[recipient.jid]
         first.setdefault(chat.id, (chat, recipient))
     pairs = list(first.values())
-    send = _send(new, connection_id, pairs)
+    lanes = [_lane(new, *pair) for pair in pairs]
+    send = _send(new, connection_id, lanes)
     conversations = [_conversation(send, chat, one) for chat, one in pairs] if _opens(new) else []
-    messages = [_message(new, send, position, *pair) for position, pair in enumerate(pairs)]
+    messages = [
+        _message(new, send, place, pair, lane) for place, (pair, lane) in enumerate(zip(pairs, lanes, strict=True))
+    ]
     for message, conversation in zip(messages, conversations, strict=False):
         message["conversation_id"] = conversation["id"]
     recipients = [_to_recipient(row) for row in messages]
-    answer = first_answer(to_send(SendRow(**send)), recipients, fast=send["fast"])
     return Prepared(
         send=send,
         conversations=to_bulk(dialect, insert(table_of(ConversationRow)), conversations) if conversations else None,
         messages=to_bulk(dialect, insert(table_of(MessageRow)), messages),
-        answer=answer,
+        introduced=tuple(chat.id for chat, one in pairs if one.known and not chat.known),
+        lanes=Counter(lanes),
+        answer=first_answer(to_send(SendRow(**send)), recipients),
     )
 
 
-def first_answer(send: Send, recipients: Iterable[Recipient], *, fast: bool) -> AcceptedSend:
+def first_answer(send: Send, recipients: Iterable[Recipient], estimated_end: datetime | None = None) -> AcceptedSend:
     """What was answered when the send was accepted, whatever has become of it since."""
-    scheduled = send.send_at is not None and send.send_at > send.created_at
-    status = SendStatus.SCHEDULED if scheduled else SendStatus.QUEUED
+    due = max(send.created_at, send.send_at or send.created_at)
+    status = SendStatus.SCHEDULED if due > send.created_at else SendStatus.QUEUED
     return AcceptedSend(
-        send=replace(send, status=status, started_at=None, finished_at=None, counts=None),
+        send=replace(
+            send,
+            status=status,
+            next_step_at=due,
+            started_at=None,
+            finished_at=None,
+            counts=None,
+            waiting=None,
+            hold=None,
+        ),
         recipients=tuple(
             replace(one, status=MessageStatus.QUEUED, error=None, sent_at=None, replied_at=None) for one in recipients
         ),
-        fast=fast,
+        estimated_end=estimated_end,
     )
 
 
@@ -90,9 +110,18 @@ def _opens(new: NewSend) -> bool:
     return new.kind is SendKind.INSTRUCTION
 
 
-def _send(new: NewSend, connection_id: str, pairs: Sequence[tuple[KnownChat, NewRecipient]]) -> dict[str, Any]:
+def _kind(new: NewSend) -> MessageKind:
+    if _opens(new):
+        return MessageKind.OPENING
+    return MessageKind.REMINDER if new.reminder_id is not None else _KINDS[new.category]
+
+
+def _lane(new: NewSend, chat: KnownChat, recipient: NewRecipient) -> Lane:
+    return lane_of(_kind(new), known=chat.known or recipient.known)
+
+
+def _send(new: NewSend, connection_id: str, lanes: Sequence[Lane]) -> dict[str, Any]:
     due = max(new.accepted_at, new.send_at or new.accepted_at)
-    single = len(pairs) == 1 and new.kind is SendKind.MESSAGE and new.category is SendCategory.TRANSACTIONAL
     return {
         "id": new_id(Prefix.SEND),
         "business_id": new.business_id,
@@ -100,13 +129,15 @@ def _send(new: NewSend, connection_id: str, pairs: Sequence[tuple[KnownChat, New
         "kind": new.kind.value,
         "category": new.category.value,
         "status": (SendStatus.SCHEDULED if due > new.accepted_at else SendStatus.QUEUED).value,
-        "total": len(pairs),
-        "fast": single and pairs[0][0].known,
+        "total": len(lanes),
+        "lanes": " ".join(sorted({lane.value for lane in lanes})),
         "rejected": [from_rejected(one) for one in new.rejected],
         "respect_quiet_hours": new.respect_quiet_hours,
         "created_at": new.accepted_at,
         "send_at": new.send_at,
         "expires_at": new.expires_at,
+        "ttl_seconds": new.ttl_seconds,
+        "reminder_id": new.reminder_id,
         "next_step_at": due,
     }
 
@@ -126,9 +157,10 @@ def _conversation(send: Mapping[str, Any], chat: KnownChat, recipient: NewRecipi
 
 
 def _message(
-    new: NewSend, send: Mapping[str, Any], position: int, chat: KnownChat, recipient: NewRecipient
+    new: NewSend, send: Mapping[str, Any], position: int, pair: tuple[KnownChat, NewRecipient], lane: Lane
 ) -> dict[str, Any]:
     """An opening has no text until the model has written it."""
+    chat, recipient = pair
     opens = _opens(new)
     return {
         "id": new_id(Prefix.MESSAGE),
@@ -136,7 +168,7 @@ def _message(
         "connection_id": send["connection_id"],
         "chat_id": chat.id,
         "direction": Direction.OUTGOING.value,
-        "kind": (MessageKind.OPENING if opens else _KINDS[new.category]).value,
+        "kind": _kind(new).value,
         "type": MessageType.TEXT.value,
         "sender": (Sender.BOT if opens else Sender.API).value,
         "text": None if opens else recipient.text,
@@ -144,6 +176,7 @@ def _message(
         "at": new.accepted_at,
         "created_at": new.accepted_at,
         "jid": chat.jid,
+        "lane": lane.value,
         "send_id": send["id"],
         "position": position,
         "recipient": recipient.to,

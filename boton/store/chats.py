@@ -15,6 +15,7 @@ from boton.domain.messages import Message
 from boton.errors import NotFound
 from boton.ports import Page
 from boton.store.aliases import add_aliases, ensure_chats, find_chat_id
+from boton.store.contacts import wake_sends_to
 from boton.store.engine import Database
 from boton.store.events import append_events
 from boton.store.messages import list_messages
@@ -95,11 +96,16 @@ def _find(session: Session, business_id: str, jid: str) -> ChatRow:
 
 
 def _change(session: Session, business_id: str, jid: str, change: ChatChange, now: datetime) -> Chat:
-    chat = lock_chat(session, ensure_chats(session, business_id, [jid], now)[jid])
+    chat_id = ensure_chats(session, business_id, [jid], now)[jid]
+    if change.known:
+        wake_sends_to(session, business_id, [jid], now)
+    chat = lock_chat(session, chat_id)
     opts_out = change.opted_out is True and not chat.opted_out
     set_flags(session, chat, bot_enabled=change.bot_enabled, untouchable=change.untouchable, opted_out=change.opted_out)
     if change.bot_enabled:
         chat.taken_over_at = chat.takeover_until = None
+    if change.known is not None:
+        chat.known = change.known
     if change.name is not None:
         chat.name, chat.name_is_ours = change.name, True
     session.flush()

@@ -13,6 +13,7 @@ from boton.domain.conversations import Conversation, ConversationOutcome, Conver
 from boton.domain.events import Event, EventType
 from boton.domain.messages import (
     Direction,
+    Lane,
     Message,
     MessageError,
     MessageKind,
@@ -20,6 +21,7 @@ from boton.domain.messages import (
     MessageType,
     Sender,
 )
+from boton.domain.pacing import Closure
 from boton.domain.sends import Recipient, Rejected, Send, SendCategory, SendKind, SendStatus
 from boton.store.tables import (
     BusinessRow,
@@ -87,6 +89,16 @@ def to_connection(row: ConnectionRow) -> Connection:
         epoch=row.epoch,
         status_at=row.status_at,
         created_at=row.created_at,
+        closure=to_closure(row),
+    )
+
+
+def to_closure(row: ConnectionRow) -> Closure | None:
+    """The last refusal that closed the slow lane, over or not."""
+    if row.slow_closed_at is None or row.slow_closed_until is None or row.slow_closed_code is None:
+        return None
+    return Closure(
+        code=row.slow_closed_code, at=row.slow_closed_at, until=row.slow_closed_until, count=row.slow_closures
     )
 
 
@@ -104,6 +116,7 @@ def to_chat(row: ChatRow) -> Chat:
         message_count=row.message_count,
         last_message=_to_last_message(row),
         created_at=row.created_at,
+        known=row.known,
     )
 
 
@@ -168,6 +181,12 @@ def to_send(row: SendRow, counts: Mapping[MessageStatus, int] | None = None) -> 
         started_at=row.started_at,
         finished_at=row.finished_at,
         counts=counts,
+        lanes=tuple(Lane(lane) for lane in row.lanes.split()),
+        respect_quiet_hours=row.respect_quiet_hours,
+        waiting=row.waiting,
+        next_step_at=row.next_step_at,
+        hold=row.hold,
+        reminder_id=row.reminder_id,
     )
 
 

@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, update
 from sqlmodel import Session, col
 
-from boton.domain.messages import MessageStatus
-from boton.domain.sends import AcceptedSend, NewSend, Recipient, Send
+from boton.domain.pacing import WaitReason
+from boton.domain.sends import AcceptedSend, NewSend, Recipient, Send, SendStatus
 from boton.errors import Conflict, Invalid, NotFound
 from boton.ports import IdempotencyKey, Page
 from boton.store.accepting import KnownChat, Prepared, first_answer, prepare
 from boton.store.aliases import ensure_chats
 from boton.store.bulk import insert_bulk
+from boton.store.ending import (
+    AT_ONCE,
+    cancel,
+    cancel_queued,
+    count_messages,
+    end_if_over,
+    lock_send,
+    pause,
+    resume,
+)
 from boton.store.engine import Database
+from boton.store.estimating import estimate, estimate_rest
+from boton.store.events import append_events
 from boton.store.inserts import insert_or_ignore
 from boton.store.rows import to_recipient, to_send
-from boton.store.tables import ChatRow, ConnectionRow, IdempotencyRow, MessageRow, SendRow
+from boton.store.tables import UNFINISHED, ChatRow, ConnectionRow, IdempotencyRow, MessageRow, SendRow
 
 _CHATS_AT_ONCE = 500
+_WOKEN_AT_ONCE = 1000
+_PACED = [WaitReason.QUIET_HOURS.value, WaitReason.DAILY_LIMIT.value, WaitReason.SLOW_LANE_CLOSED.value]
+"""What a change of the pacing may end."""
 
 
 class SqlSendStore:
@@ -29,16 +45,16 @@ class SqlSendStore:
 
     async def accept_send(self, new: NewSend, *, idempotency: IdempotencyKey | None = None) -> AcceptedSend:
         """Chats come first, some at a time, so that a bulk does not keep other writers waiting for long."""
-        connection_id = await self._db.read(lambda session: _active_connection(session, new.business_id))
+        connection_id = await self._db.read(lambda session: active_connection(session, new.business_id))
         chats: dict[str, KnownChat] = {}
         for start in range(0, len(new.recipients), _CHATS_AT_ONCE):
             some = replace(new, recipients=new.recipients[start : start + _CHATS_AT_ONCE])
             chats |= await self._ensure_chats(some)
-        prepared = await self._db.read(lambda session: prepare(session.get_bind().dialect, new, connection_id, chats))
+        prepared = await self._db.read(lambda session: prepare_send(session, new, connection_id, chats))
         return await self._db.write(lambda session: _accept(session, prepared, idempotency))
 
     async def _ensure_chats(self, new: NewSend) -> dict[str, KnownChat]:
-        return await self._db.write(lambda session: _ensure_chats(session, new))
+        return await self._db.write(lambda session: ensure_recipients(session, new))
 
     async def find_accepted(self, business_id: str, idempotency: IdempotencyKey) -> AcceptedSend | None:
         return await self._db.read(lambda session: _find_first(session, business_id, idempotency))
@@ -46,8 +62,28 @@ class SqlSendStore:
     async def fetch_send(self, business_id: str, send_id: str) -> Send:
         return await self._db.read(lambda session: _fetch(session, business_id, send_id))
 
-    async def list_sends(self, business_id: str, page: Page) -> tuple[Sequence[Send], int]:
-        return await self._db.read(lambda session: _list(session, business_id, page))
+    async def pause_send(self, business_id: str, send_id: str) -> Send:
+        return await self._db.write(lambda session: _pause(session, business_id, send_id))
+
+    async def resume_send(self, business_id: str, send_id: str, now: datetime) -> Send:
+        return await self._db.write(lambda session: _resume(session, business_id, send_id, now))
+
+    async def cancel_send(self, business_id: str, send_id: str, now: datetime) -> Send:
+        """What a stop of this process leaves queued is cancelled by the send's workflow."""
+        while await self._db.write(lambda session: _cancel(session, business_id, send_id, now)):
+            pass
+        return await self.fetch_send(business_id, send_id)
+
+    async def estimate_end(self, business_id: str, send_id: str, now: datetime) -> datetime | None:
+        return await self._db.read(lambda session: estimate_rest(session, _get(session, business_id, send_id), now))
+
+    async def wake_waiting_sends(self, business_id: str, now: datetime) -> Sequence[Send]:
+        return await self._db.write(lambda session: _wake_waiting(session, business_id, now))
+
+    async def list_sends(
+        self, business_id: str, page: Page, status: SendStatus | None = None
+    ) -> tuple[Sequence[Send], int]:
+        return await self._db.read(lambda session: _list(session, business_id, page, status))
 
     async def list_recipients(self, business_id: str, send_id: str, page: Page) -> tuple[Sequence[Recipient], int]:
         return await self._db.read(lambda session: _list_recipients(session, business_id, send_id, page))
@@ -56,7 +92,8 @@ class SqlSendStore:
 # ---------------------------------------------------------------- accepting
 
 
-def _active_connection(session: Session, business_id: str) -> str:
+def active_connection(session: Session, business_id: str) -> str:
+    """The connection over which a business sends. Raises Conflict when it has none."""
     active = select(col(ConnectionRow.id)).where(
         col(ConnectionRow.business_id) == business_id, col(ConnectionRow.active)
     )
@@ -66,7 +103,8 @@ def _active_connection(session: Session, business_id: str) -> str:
     return connection_id
 
 
-def _ensure_chats(session: Session, new: NewSend) -> dict[str, KnownChat]:
+def ensure_recipients(session: Session, new: NewSend) -> dict[str, KnownChat]:
+    """The recipients' chats by the JIDs given; those that are missing are created."""
     ids = ensure_chats(session, new.business_id, [one.jid for one in new.recipients], new.accepted_at)
     rows = session.execute(
         select(col(ChatRow.id), col(ChatRow.jid), col(ChatRow.known)).where(col(ChatRow.id).in_(set(ids.values())))
@@ -75,25 +113,45 @@ def _ensure_chats(session: Session, new: NewSend) -> dict[str, KnownChat]:
     return {jid: chats[id] for jid, id in ids.items()}
 
 
-def _accept(session: Session, prepared: Prepared, idempotency: IdempotencyKey | None) -> AcceptedSend:
-    if idempotency is not None and not _claim_key(session, prepared, idempotency):
-        return _find_first(session, prepared.send["business_id"], idempotency) or prepared.answer
+def prepare_send(session: Session, new: NewSend, connection_id: str, chats: Mapping[str, KnownChat]) -> Prepared:
+    """All that `store_send` stores, with the answer's estimate."""
+    prepared = prepare(session.get_bind().dialect, new, connection_id, chats)
+    end = estimate(session, SendRow(**prepared.send), prepared.lanes, new.accepted_at)
+    return replace(prepared, answer=replace(prepared.answer, estimated_end=end))
+
+
+def store_send(session: Session, prepared: Prepared) -> None:
     session.execute(insert(SendRow), prepared.send)
     if prepared.conversations is not None:
         insert_bulk(session, prepared.conversations)
     insert_bulk(session, prepared.messages)
+    _introduce(session, prepared.introduced)
+
+
+def _introduce(session: Session, chat_ids: Sequence[str]) -> None:
+    """The client says that these customers are contacts."""
+    for start in range(0, len(chat_ids), _CHATS_AT_ONCE):
+        some = col(ChatRow.id).in_(chat_ids[start : start + _CHATS_AT_ONCE])
+        session.execute(update(ChatRow).where(some).values(known=True).execution_options(synchronize_session=False))
+
+
+def _accept(session: Session, prepared: Prepared, idempotency: IdempotencyKey | None) -> AcceptedSend:
+    if idempotency is not None and not _claim_key(session, prepared, idempotency):
+        return _find_first(session, prepared.send["business_id"], idempotency) or prepared.answer
+    store_send(session, prepared)
     return prepared.answer
 
 
 def _claim_key(session: Session, prepared: Prepared, idempotency: IdempotencyKey) -> bool:
     """Whether this request is the first with its key; a concurrent twin waits here for the first one's commit."""
+    end = prepared.answer.estimated_end
     values = {
         "business_id": prepared.send["business_id"],
         "path": idempotency.path,
         "key": idempotency.key,
         "body_hash": idempotency.body_hash,
         "status_code": 202,
-        "answer": {"sendId": prepared.send["id"]},
+        "answer": {"sendId": prepared.send["id"], "estimatedEnd": end.isoformat() if end else None},
         "created_at": prepared.send["created_at"],
     }
     claimed = insert_or_ignore(session.get_bind().dialect, IdempotencyRow).returning(col(IdempotencyRow.key))
@@ -111,7 +169,51 @@ def _find_first(session: Session, business_id: str, idempotency: IdempotencyKey)
     messages = session.scalars(
         select(MessageRow).where(col(MessageRow.send_id) == send.id).order_by(col(MessageRow.position))
     )
-    return first_answer(to_send(send), [to_recipient(row) for row in messages], fast=send.fast)
+    end = first.answer.get("estimatedEnd")
+    recipients = [to_recipient(row) for row in messages]
+    return first_answer(to_send(send), recipients, datetime.fromisoformat(end) if end else None)
+
+
+# ---------------------------------------------------------------- pausing, resuming, cancelling
+
+
+def _pause(session: Session, business_id: str, send_id: str) -> Send:
+    send = lock_send(session, business_id, send_id)
+    pause(send)
+    return _tell(session, send)
+
+
+def _resume(session: Session, business_id: str, send_id: str, now: datetime) -> Send:
+    send = lock_send(session, business_id, send_id)
+    resume(send, now)
+    return _tell(session, send)
+
+
+def _cancel(session: Session, business_id: str, send_id: str, now: datetime) -> bool:
+    """One piece of it; whether there is more to be cancelled."""
+    send = lock_send(session, business_id, send_id)
+    cancel(send, now)
+    count, events = cancel_queued(session, send, now, AT_ONCE)
+    events += end_if_over(session, send, now)
+    session.flush()
+    append_events(session, events)
+    return count == AT_ONCE
+
+
+def _wake_waiting(session: Session, business_id: str, now: datetime) -> list[Send]:
+    """Oldest first. What cannot be woken now is found by the sweeper: all of them are due."""
+    ours = select(col(ConnectionRow.id)).where(col(ConnectionRow.business_id) == business_id)
+    waiting = session.scalars(
+        select(SendRow)
+        .where(col(SendRow.connection_id).in_(ours), UNFINISHED, col(SendRow.waiting).in_(_PACED))
+        .order_by(col(SendRow.id))
+        .limit(_WOKEN_AT_ONCE)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    ).all()
+    for send in waiting:
+        send.next_step_at = now
+    return [to_send(send) for send in waiting]
 
 
 # ---------------------------------------------------------------- telling
@@ -125,21 +227,23 @@ def _get(session: Session, business_id: str, send_id: str) -> SendRow:
 
 
 def _fetch(session: Session, business_id: str, send_id: str) -> Send:
-    row = _get(session, business_id, send_id)
-    counts = session.execute(
-        select(col(MessageRow.status), func.count())
-        .where(col(MessageRow.send_id) == send_id)
-        .group_by(col(MessageRow.status))
-    )
-    return to_send(row, {MessageStatus(status): count for status, count in counts})
+    return _tell(session, _get(session, business_id, send_id))
 
 
-def _list(session: Session, business_id: str, page: Page) -> tuple[list[Send], int]:
-    ours = col(SendRow.business_id) == business_id
-    total = session.execute(select(func.count()).select_from(SendRow).where(ours)).scalar_one()
+def _tell(session: Session, send: SendRow) -> Send:
+    session.flush()
+    return to_send(send, count_messages(session, send.id))
+
+
+def _list(session: Session, business_id: str, page: Page, status: SendStatus | None) -> tuple[list[Send], int]:
+    """What reminders sent is told by the reminders."""
+    wanted = [col(SendRow.business_id) == business_id, col(SendRow.reminder_id).is_(None)]
+    if status is not None:
+        wanted.append(col(SendRow.status) == status.value)
+    total = session.execute(select(func.count()).select_from(SendRow).where(*wanted)).scalar_one()
     newest = (
         select(SendRow)
-        .where(ours)
+        .where(*wanted)
         .order_by(col(SendRow.created_at).desc(), col(SendRow.id).desc())
         .limit(page.page_size)
         .offset(page.page * page.page_size)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,6 +20,7 @@ from api.services import Check, Links, Services
 from boton.domain.businesses import Business
 from boton.domain.connections import Connection, ConnectionStatus, Gateway
 from boton.domain.gateway import GatewayEvent, Inbound
+from boton.domain.messages import Lane
 from boton.store.businesses import SqlBusinessStore
 from boton.store.chats import SqlChatStore
 from boton.store.connections import SqlConnectionStore
@@ -53,12 +54,18 @@ class Clock:
 class FakeStarter:
     """Starts nothing and remembers what it was asked for. `trouble` is raised, `hangs` never answers."""
 
-    sends: list[tuple[str, str, str, bool]] = field(default_factory=list)
+    sends: list[tuple[str, str, str, tuple[Lane, ...]]] = field(default_factory=list)
+    woken: list[str] = field(default_factory=list)
     trouble: Exception | None = None
     hangs: bool = False
 
-    async def start_send(self, send_id: str, business_id: str, connection_id: str, *, fast: bool) -> None:
-        self.sends.append((send_id, business_id, connection_id, fast))
+    async def start_send(
+        self, send_id: str, business_id: str, connection_id: str, *, lanes: Sequence[Lane], wake: bool = False
+    ) -> None:
+        if wake:
+            self.woken.append(send_id)
+        else:
+            self.sends.append((send_id, business_id, connection_id, tuple(lanes)))
         if self.hangs:
             await asyncio.Event().wait()
         if self.trouble is not None:

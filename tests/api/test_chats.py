@@ -95,6 +95,7 @@ async def test_one_chat(tenant: Tenant) -> None:
         "botEnabled": True,
         "untouchable": False,
         "optedOut": False,
+        "known": True,
         "heldBy": "bot",
         "takeoverUntil": None,
         "conversationId": None,

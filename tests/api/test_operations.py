@@ -181,6 +181,7 @@ async def test_openapi_examples_work_when_sent(anyone: httpx.AsyncClient, tenant
     assert set(document["paths"]) == {
         "/api/v1/status",
         "/api/v1/connection",
+        "/api/v1/connection/slow-lane",
         "/api/v1/chats",
         "/api/v1/chats/{jid}",
         "/api/v1/chats/{jid}/messages",
@@ -188,6 +189,9 @@ async def test_openapi_examples_work_when_sent(anyone: httpx.AsyncClient, tenant
         "/api/v1/sends",
         "/api/v1/sends/{id}",
         "/api/v1/sends/{id}/recipients",
+        "/api/v1/sends/{id}/pause",
+        "/api/v1/sends/{id}/resume",
+        "/api/v1/sends/{id}/cancel",
         "/api/v1/config",
         "/api/v1/events",
         "/health/live",

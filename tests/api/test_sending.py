@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from api.starting import Launcher
+from boton.domain.messages import Lane
 from tests.api.conftest import JUAN, JUAN_JID, FakeStarter, Tenant, check_problem, until
 
 
@@ -232,7 +233,7 @@ async def test_impossible_times(tenant: Tenant, times: dict[str, Any]) -> None:
 async def test_the_workflow_is_started(tenant: Tenant, starter: FakeStarter) -> None:
     document = await send(tenant, JUAN)
     await until(lambda: starter.sends)
-    assert starter.sends == [(document["id"], tenant.business.id, tenant.connection.id, False)]
+    assert starter.sends == [(document["id"], tenant.business.id, tenant.connection.id, (Lane.SLOW,))]
 
 
 @pytest.mark.parametrize("trouble", [RuntimeError("down"), None])

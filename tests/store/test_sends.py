@@ -6,7 +6,7 @@ from sqlalchemy import select, update
 from sqlmodel import Session, col
 
 from boton.domain.chats import ChatChange
-from boton.domain.messages import MessageError, MessageStatus
+from boton.domain.messages import Lane, MessageError, MessageStatus
 from boton.domain.sends import NewRecipient, Rejected, SendCategory, SendKind, SendStatus
 from boton.errors import Conflict, Invalid, NotFound
 from boton.ports import IdempotencyKey, Page
@@ -166,24 +166,67 @@ async def _make_known(database: Database, business_id: str, jid: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("numbers", "changes", "fast"),
+    ("numbers", "changes", "lanes"),
     [
-        (NUMBERS[:1], {}, True),
-        ([*NUMBERS[:1], "541112345678"], {}, True),
-        (NUMBERS[:2], {}, False),
-        (NUMBERS[1:2], {}, False),
-        (NUMBERS[:1], {"category": SendCategory.MARKETING}, False),
-        (NUMBERS[:1], {"kind": SendKind.INSTRUCTION}, False),
+        (NUMBERS[:1], {}, "fast"),
+        ([*NUMBERS[:1], "541112345678"], {}, "fast"),
+        (NUMBERS[:2], {}, "fast slow"),
+        (NUMBERS[1:2], {}, "slow"),
+        (NUMBERS[:1], {"category": SendCategory.MARKETING}, "slow"),
+        (NUMBERS[:1], {"kind": SendKind.INSTRUCTION}, "slow"),
+        (NUMBERS[:2], {"reminder_id": "rem_1"}, "fast slow"),
     ],
 )
-async def test_only_one_transactional_message_to_a_known_contact_is_fast(
-    database: Database, sends: SqlSendStore, numbers: list[str], changes: dict[str, object], fast: bool
+async def test_only_transactional_messages_to_known_contacts_are_fast(
+    database: Database, sends: SqlSendStore, numbers: list[str], changes: dict[str, object], lanes: str
 ) -> None:
     business, _ = await a_business(database)
     await _make_known(database, business.id, jid_of(NUMBERS[0]))
     accepted = await sends.accept_send(a_send(business, numbers, **changes))
-    stored = await database.read(lambda session: session.get_one(SendRow, accepted.send.id).fast)
-    assert (accepted.fast, stored) == (fast, fast)
+    stored = await database.read(lambda session: session.get_one(SendRow, accepted.send.id).lanes)
+    assert stored == " ".join(accepted.send.lanes) == lanes
+    assert [row.lane for row in await _messages(database, accepted.send.id)] == lanes.split()
+
+
+async def test_customer_whom_the_client_calls_known_is_known_from_then_on(
+    database: Database, sends: SqlSendStore
+) -> None:
+    business, _ = await a_business(database)
+    recipients = tuple(
+        NewRecipient(to=number, jid=jid_of(number), text="hola", known=number == NUMBERS[1]) for number in NUMBERS
+    )
+    accepted = await sends.accept_send(a_send(business, [], recipients=recipients))
+    assert [row.lane for row in await _messages(database, accepted.send.id)] == ["slow", "fast", "slow"]
+    chats = SqlChatStore(database)
+    assert [(await chats.fetch_chat(business.id, jid_of(number))).known for number in NUMBERS] == [False, True, False]
+    later = await sends.accept_send(a_send(business, NUMBERS[1:2]))
+    assert later.send.lanes == (Lane.FAST,)
+
+
+async def test_contact_is_not_known_by_a_send_that_was_refused(database: Database, sends: SqlSendStore) -> None:
+    business, _ = await a_business(database)
+    await sends.accept_send(a_send(business, NUMBERS[:1]), idempotency=KEY)
+    recipients = (NewRecipient(to=NUMBERS[1], jid=jid_of(NUMBERS[1]), text="hola", known=True),)
+    other = IdempotencyKey(key=KEY.key, path=KEY.path, body_hash="b" * 64)
+    with pytest.raises(Invalid):
+        await sends.accept_send(a_send(business, [], recipients=recipients), idempotency=other)
+    assert not (await SqlChatStore(database).fetch_chat(business.id, jid_of(NUMBERS[1]))).known
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"), [(SendKind.MESSAGE, ("reminder", "api")), (SendKind.INSTRUCTION, ("opening", "bot"))]
+)
+async def test_what_a_reminder_sends_is_told_apart(
+    database: Database, sends: SqlSendStore, kind: SendKind, expected: tuple[str, str]
+) -> None:
+    business, _ = await a_business(database)
+    accepted = await sends.accept_send(a_send(business, NUMBERS[:1], kind=kind, reminder_id="rem_1", ttl_seconds=60))
+    (row,) = await _messages(database, accepted.send.id)
+    assert (row.kind, row.sender) == expected
+    assert (await sends.fetch_send(business.id, accepted.send.id)).reminder_id == "rem_1"
+    stored = await database.read(lambda session: session.get_one(SendRow, accepted.send.id).ttl_seconds)
+    assert stored == 60
+    assert await sends.list_sends(business.id, Page(page=0, page_size=5)) == ([], 0)
 
 
 async def test_business_without_a_connection_cannot_send(database: Database, sends: SqlSendStore) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import func, select, update
 from sqlmodel import Session, col
 
 from boton.domain.gateway import Attempt
-from boton.domain.messages import MessageStatus
+from boton.domain.messages import Lane, MessageStatus
 from boton.store.engine import Database
 from boton.store.tables import ChatRow, ConnectionRow, MessageRow
 from tests.store.builders import NOW, at
@@ -43,11 +43,11 @@ async def test_accepted_send_is_overdue_after_the_grace_until_it_is_finished(dat
     accepted = await stage.accept()
     assert await _overdue(stage, at(30)) == []
     (one,) = [one for one in await stage.work.list_overdue(at(31), GRACE, 10) if one.kind == "send"]
-    assert (one.id, one.business_id, one.connection_id, one.fast) == (
+    assert (one.id, one.business_id, one.connection_id, one.lanes) == (
         accepted.send.id,
         stage.business.id,
         stage.connection.id,
-        False,
+        (Lane.SLOW,),
     )
     attempt = await stage.claim(accepted.send.id)
     await stage.record(sent(attempt))

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from boton.domain.messages import Lane
 from boton.ports import Overdue
 from tests.waiting import until
 from workers import sweeper as sweepers
@@ -16,8 +17,8 @@ from workers.sweeper import Sweeper
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 
 
-def overdue(kind: str, id: str, *, fast: bool = False) -> Overdue:
-    return Overdue(kind=kind, id=id, business_id="biz_1", connection_id="con_1", fast=fast)
+def overdue(kind: str, id: str, *lanes: Lane) -> Overdue:
+    return Overdue(kind=kind, id=id, business_id="biz_1", connection_id="con_1", lanes=lanes)
 
 
 class Work:
@@ -58,25 +59,25 @@ class Starter:
     """The WorkflowStarter port: remembers what was started; `broken` ids fail, `hanging` ones never answer."""
 
     def __init__(self) -> None:
-        self.started: list[tuple[str, str, bool]] = []
+        self.started: list[tuple[str, str, tuple[Lane, ...]]] = []
         self.broken: set[str] = set()
         self.hanging: set[str] = set()
         self.in_flight = self.most_in_flight = 0
 
     async def start_send(
-        self, send_id: str, business_id: str, connection_id: str, *, fast: bool, wake: bool = False
+        self, send_id: str, business_id: str, connection_id: str, *, lanes: Sequence[Lane], wake: bool = False
     ) -> None:
         assert wake, "one that runs but sleeps must be woken too"
         assert connection_id == "con_1"
-        await self._start("send", send_id, fast)
+        await self._start("send", send_id, tuple(lanes))
 
     async def look_at_chat(self, chat_id: str, business_id: str) -> None:
-        await self._start("chat", chat_id, False)
+        await self._start("chat", chat_id)
 
     async def start_connection(self, connection_id: str, business_id: str) -> None:
-        await self._start("connection", connection_id, False)
+        await self._start("connection", connection_id)
 
-    async def _start(self, kind: str, id: str, fast: bool) -> None:
+    async def _start(self, kind: str, id: str, lanes: tuple[Lane, ...] = ()) -> None:
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
@@ -85,7 +86,7 @@ class Starter:
                 await asyncio.Event().wait()
             if id in self.broken:
                 raise TimeoutError("temporal is away")
-            self.started.append((kind, id, fast))
+            self.started.append((kind, id, lanes))
         finally:
             self.in_flight -= 1
 
@@ -111,12 +112,14 @@ class Scene:
 
 
 async def test_starts_every_kind_and_postpones_it() -> None:
-    scene = Scene(overdue("connection", "con_1"), overdue("send", "snd_1", fast=True), overdue("chat", "cht_1"))
+    scene = Scene(
+        overdue("connection", "con_1"), overdue("send", "snd_1", Lane.FAST, Lane.SLOW), overdue("chat", "cht_1")
+    )
     assert await scene.sweeper().sweep() is False
     assert sorted(scene.starter.started) == [
-        ("chat", "cht_1", False),
-        ("connection", "con_1", False),
-        ("send", "snd_1", True),
+        ("chat", "cht_1", ()),
+        ("connection", "con_1", ()),
+        ("send", "snd_1", (Lane.FAST, Lane.SLOW)),
     ]
     assert {until for _, until in scene.work.postponed} == {NOW + timedelta(minutes=2)}
     assert scene.work.work == []
@@ -161,7 +164,7 @@ async def test_new_namespace_is_noted_before_the_overdue_are_listed() -> None:
     scene.work.namespace = "namespace-0"
     await scene.sweeper().sweep()
     assert scene.work.namespace == "namespace-1"
-    assert scene.starter.started == [("send", "snd_1", False)]
+    assert scene.starter.started == [("send", "snd_1", ())]
 
 
 async def test_many_are_started_some_at_a_time_and_the_rest_at_once_after(monkeypatch: pytest.MonkeyPatch) -> None:
