@@ -26,6 +26,14 @@ def find_chat_id(session: Session, business_id: str, jids: Iterable[str]) -> str
     return next((known[name] for name in names if name in known), None)
 
 
+def find_each(session: Session, business_id: str, jids: Iterable[str]) -> dict[str, str]:
+    """The chats to which these JIDs of many customers lead, by JID; those that lead to none are left out."""
+    spelled = {jid: _spell(jid) for jid in jids}
+    known = _find(session, business_id, sorted({name for names in spelled.values() for name in names}))
+    found = {jid: next((known[name] for name in names if name in known), None) for jid, names in spelled.items()}
+    return {jid: chat_id for jid, chat_id in found.items() if chat_id is not None}
+
+
 def find_chat_ids(session: Session, business_id: str, jids: Iterable[str]) -> frozenset[str]:
     """The chats to which these JIDs lead."""
     return frozenset(_find(session, business_id, [name for jid in jids for name in _spell(jid)]).values())

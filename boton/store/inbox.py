@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import groupby
 
 from sqlalchemy import select, update
 from sqlmodel import Session, col
@@ -32,9 +33,9 @@ from boton.store.contacts import wake_sends_to
 from boton.store.engine import Database
 from boton.store.events import append_events
 from boton.store.optouts import opt_out, queue_confirmation
-from boton.store.receipts import apply_receipt, record_whatsapp_id
+from boton.store.receipts import Known, apply_receipt, record_receipts, record_whatsapp_ids
 from boton.store.steps import lock_chat, show_in_chat
-from boton.store.tables import IN_FLIGHT, BusinessRow, ChatRow, ConnectionRow, MessageRow, ReceiptRow
+from boton.store.tables import IN_FLIGHT, BusinessRow, ChatRow, ConnectionRow, MessageRow
 
 _AT_ONCE = 20
 """500 in one transaction kept SQLite's other writers waiting for seconds (measured)."""
@@ -92,9 +93,10 @@ def _record_events(
     recording = _Recording(session, connection, business, now)
     new = [event for event in events if event.cursor > connection.cursor]
     wake_sends_to(session, business.id, _customers_in(new), now)
-    for event in new:
-        _record_event(recording, event)
-        connection.cursor = event.cursor
+    for is_receipt, run in groupby(new, lambda event: isinstance(event.body, Receipt)):
+        _record_run(recording, list(run), are_receipts=is_receipt)
+    if new:
+        connection.cursor = new[-1].cursor
     session.flush()
     append_events(session, recording.told)
     takeovers = sum(event.type is EventType.CHAT_TAKEN_OVER for event in recording.told)
@@ -107,12 +109,21 @@ def _customers_in(events: Sequence[GatewayEvent]) -> list[str]:
     return [jid for body in told for jid in (body.jid, *body.also_known_as) if is_person(jid)]
 
 
+def _record_run(recording: _Recording, events: Sequence[GatewayEvent], *, are_receipts: bool) -> None:
+    """Receipts that follow each other are recorded together: a bulk's come in by hundreds."""
+    if not are_receipts:
+        for event in events:
+            _record_event(recording, event)
+        return
+    bodies = [event.body for event in events]
+    receipts = [body for body in bodies if isinstance(body, Receipt) and is_person(body.jid)]
+    recording.told += record_receipts(recording.session, recording.business.id, recording.connection.id, receipts)
+
+
 def _record_event(recording: _Recording, event: GatewayEvent) -> None:
     match event.body:
         case Inbound() as inbound if is_person(inbound.jid):
             _record_message(recording, inbound)
-        case Receipt() as receipt if is_person(receipt.jid):
-            _record_receipt(recording, receipt)
         case StatusChange() as change:
             recording.told += change_status(recording.connection, change.status, change.reason, change.at)
 
@@ -268,7 +279,7 @@ def _settle_own(recording: _Recording, inbound: Inbound) -> None:
     row = session.scalars(of_attempt.with_for_update(key_share=True)).one_or_none()
     if row is not None:
         recording.told += apply_receipt(session, chat, row, ReceiptKind.SENT, inbound.at)
-        recording.told += record_whatsapp_id(session, chat, row, inbound.whatsapp_id, inbound.at)
+        recording.told += record_whatsapp_ids(session, [Known(chat, row, inbound.whatsapp_id, inbound.at)])
 
 
 def _record_typed(recording: _Recording, chat: ChatRow, inbound: Inbound) -> None:
@@ -299,38 +310,3 @@ def _take_over(recording: _Recording, chat: ChatRow, at: datetime) -> None:
     chat.taken_over_at, chat.takeover_until = at, until
     if not already_held:
         recording.tell(EventType.CHAT_TAKEN_OVER, jid=chat.jid, until=until.isoformat().replace("+00:00", "Z"))
-
-
-def _record_receipt(recording: _Recording, receipt: Receipt) -> None:
-    """A receipt proves what became of a message; one whose message is not known yet is kept for it."""
-    chat_id = find_chat_id(recording.session, recording.business.id, (receipt.jid,))
-    if chat_id is None:
-        return
-    chat = lock_chat(recording.session, chat_id)
-    for whatsapp_id in receipt.whatsapp_ids:
-        row = recording.session.scalars(
-            select(MessageRow)
-            .where(
-                col(MessageRow.connection_id) == recording.connection.id,
-                col(MessageRow.chat_id) == chat_id,
-                col(MessageRow.whatsapp_id) == whatsapp_id,
-            )
-            .with_for_update(key_share=True)
-        ).one_or_none()
-        if row is not None:
-            recording.told += apply_receipt(recording.session, chat, row, receipt.kind, receipt.at)
-        else:
-            _keep_receipt(recording, chat_id, whatsapp_id, receipt)
-    recording.session.flush()
-
-
-def _keep_receipt(recording: _Recording, chat_id: str, whatsapp_id: str, receipt: Receipt) -> None:
-    recording.session.merge(
-        ReceiptRow(
-            connection_id=recording.connection.id,
-            whatsapp_id=whatsapp_id,
-            kind=receipt.kind.value,
-            chat_id=chat_id,
-            at=receipt.at,
-        )
-    )

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import select
 from sqlmodel import Session, col
 
 from boton.domain.events import NewEvent
-from boton.domain.gateway import ReceiptKind
+from boton.domain.gateway import Receipt, ReceiptKind
 from boton.domain.messages import MessageError, MessageKind, MessageStatus, may_become
-from boton.store.steps import end_failed_opening, move, unshow_in_chat
+from boton.store.aliases import find_each
+from boton.store.steps import end_failed_opening, lock_chats, move, unshow_in_chat
 from boton.store.tables import ChatRow, MessageRow, ReceiptRow
 
 _RECEIPT_STATUS = {
@@ -33,31 +36,50 @@ def apply_receipt(session: Session, chat: ChatRow, row: MessageRow, kind: Receip
     return move(row, status, at)
 
 
-def record_whatsapp_id(
-    session: Session, chat: ChatRow, row: MessageRow, whatsapp_id: str, sent_at: datetime
-) -> list[NewEvent]:
-    """Notes under which id WhatsApp knows a message of a locked chat; receipts that came before it are applied."""
-    if row.whatsapp_id is not None or not _make_free(session, chat, row, whatsapp_id):
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A message of a locked chat, and under which id WhatsApp knows it since when."""
+
+    chat: ChatRow
+    row: MessageRow
+    whatsapp_id: str
+    sent_at: datetime
+
+
+def record_whatsapp_ids(session: Session, known: Sequence[Known]) -> list[NewEvent]:
+    """Notes under which ids WhatsApp knows messages of one connection; receipts that came before are applied."""
+    new = [one for one in known if one.row.whatsapp_id is None]
+    if not new:
         return []
-    row.whatsapp_id = whatsapp_id
-    row.sent_at = row.sent_at or sent_at
     session.flush()
-    return _match_receipts(session, chat, row)
+    taken = _find_taken(session, new)
+    for one in new:
+        other = taken.get((one.row.chat_id, one.whatsapp_id))
+        if other is None or _make_free(session, one.chat, other):
+            one.row.whatsapp_id = one.whatsapp_id
+            one.row.sent_at = one.row.sent_at or one.sent_at
+    session.flush()
+    return _match_receipts(session, new)
 
 
-def _make_free(session: Session, chat: ChatRow, row: MessageRow, whatsapp_id: str) -> bool:
-    """Whether the id is this message's alone. The phone may have shown the message before its id was known here, so
-    that it was taken for one typed by a human: that one goes, with the takeover that it was.
-    """
-    other = session.scalars(
+def _find_taken(session: Session, new: Sequence[Known]) -> dict[tuple[str, str], MessageRow]:
+    """Messages that bear these ids already, by chat and id."""
+    rows = session.scalars(
         select(MessageRow).where(
-            col(MessageRow.connection_id) == row.connection_id,
-            col(MessageRow.chat_id) == row.chat_id,
-            col(MessageRow.whatsapp_id) == whatsapp_id,
+            col(MessageRow.connection_id) == new[0].row.connection_id,
+            col(MessageRow.chat_id).in_({one.row.chat_id for one in new}),
+            col(MessageRow.whatsapp_id).in_([one.whatsapp_id for one in new]),
         )
-    ).one_or_none()
-    if other is None or other.kind != MessageKind.PHONE:
-        return other is None
+    )
+    return {(row.chat_id, row.whatsapp_id or ""): row for row in rows}
+
+
+def _make_free(session: Session, chat: ChatRow, other: MessageRow) -> bool:
+    """Whether the id is free now. The phone may have shown the message before its id was known here, so that it was
+    taken for one typed by a human: that one goes, with the takeover that it was.
+    """
+    if other.kind != MessageKind.PHONE:
+        return False
     unshow_in_chat(session, chat, other)
     if chat.taken_over_at == other.at:
         chat.taken_over_at = chat.takeover_until = None
@@ -66,17 +88,72 @@ def _make_free(session: Session, chat: ChatRow, row: MessageRow, whatsapp_id: st
     return True
 
 
-def _match_receipts(session: Session, chat: ChatRow, row: MessageRow) -> list[NewEvent]:
-    """Applies the receipts that came before the message's WhatsApp id was known."""
+def _match_receipts(session: Session, new: Sequence[Known]) -> list[NewEvent]:
+    """Applies the receipts that came before the messages' WhatsApp ids were known."""
     kept = session.scalars(
         select(ReceiptRow).where(
-            col(ReceiptRow.connection_id) == row.connection_id,
-            col(ReceiptRow.whatsapp_id) == row.whatsapp_id,
-            col(ReceiptRow.chat_id) == row.chat_id,
+            col(ReceiptRow.connection_id) == new[0].row.connection_id,
+            col(ReceiptRow.whatsapp_id).in_([one.whatsapp_id for one in new]),
         )
     ).all()
+    known = {(one.row.chat_id, one.row.whatsapp_id): one for one in new}
     events: list[NewEvent] = []
     for receipt in sorted(kept, key=lambda one: list(ReceiptKind).index(ReceiptKind(one.kind))):
-        events += apply_receipt(session, chat, row, ReceiptKind(receipt.kind), receipt.at)
-        session.delete(receipt)
+        found = known.get((receipt.chat_id, receipt.whatsapp_id))
+        if found is not None:
+            events += apply_receipt(session, found.chat, found.row, ReceiptKind(receipt.kind), receipt.at)
+            session.delete(receipt)
     return events
+
+
+# ---------------------------------------------------------------- receipts that come in
+
+
+def record_receipts(
+    session: Session, business_id: str, connection_id: str, receipts: Sequence[Receipt]
+) -> list[NewEvent]:
+    """Receipts prove what became of messages; those whose message is not known yet are kept for it."""
+    chat_ids = find_each(session, business_id, {receipt.jid for receipt in receipts})
+    told = [(receipt, chat_ids[receipt.jid]) for receipt in receipts if receipt.jid in chat_ids]
+    chats = lock_chats(session, chat_ids.values())
+    rows = _lock_rows(session, connection_id, told)
+    events: list[NewEvent] = []
+    for receipt, chat_id in told:
+        for whatsapp_id in receipt.whatsapp_ids:
+            row = rows.get((chat_id, whatsapp_id))
+            if row is not None:
+                events += apply_receipt(session, chats[chat_id], row, receipt.kind, receipt.at)
+            else:
+                _keep(session, connection_id, chat_id, whatsapp_id, receipt)
+    session.flush()
+    return events
+
+
+def _lock_rows(
+    session: Session, connection_id: str, told: Sequence[tuple[Receipt, str]]
+) -> dict[tuple[str, str], MessageRow]:
+    """The messages that receipts tell of, by chat and WhatsApp id: by one of them alone none is known."""
+    rows = session.scalars(
+        select(MessageRow)
+        .where(
+            col(MessageRow.connection_id) == connection_id,
+            col(MessageRow.chat_id).in_({chat_id for _, chat_id in told}),
+            col(MessageRow.whatsapp_id).in_({id for receipt, _ in told for id in receipt.whatsapp_ids}),
+        )
+        .order_by(col(MessageRow.id))
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    )
+    return {(row.chat_id, row.whatsapp_id or ""): row for row in rows}
+
+
+def _keep(session: Session, connection_id: str, chat_id: str, whatsapp_id: str, receipt: Receipt) -> None:
+    session.merge(
+        ReceiptRow(
+            connection_id=connection_id,
+            whatsapp_id=whatsapp_id,
+            kind=receipt.kind.value,
+            chat_id=chat_id,
+            at=receipt.at,
+        )
+    )

@@ -12,7 +12,7 @@ from boton.domain.events import NewEvent
 from boton.domain.messages import MessageError, MessageStatus, may_become
 from boton.domain.sends import SendCategory
 from boton.ports import Result
-from boton.store.receipts import record_whatsapp_id
+from boton.store.receipts import Known, record_whatsapp_ids
 from boton.store.steps import end_failed_opening, lock_chats, lock_messages, move, unshow_in_chat
 from boton.store.tables import ChatRow, MessageRow, SendRow
 
@@ -30,11 +30,16 @@ def record_results(session: Session, results: Sequence[Result], now: datetime) -
     chats = lock_chats(session, chat_ids)
     rows = lock_messages(session, ids)
     events: list[NewEvent] = []
+    known: list[Known] = []
     for result in results:
         row = rows.get(result.attempt.message_id)
         if row is not None and row.attempt_id == result.attempt.id:
-            events += _record(session, chats[row.chat_id], row, result, now)
-    return events
+            chat = chats[row.chat_id]
+            events += _record(session, chat, row, result, now)
+            if result.sent is not None:
+                chat.known = True
+                known.append(Known(chat, row, result.sent.whatsapp_id, result.sent.at))
+    return events + record_whatsapp_ids(session, known)
 
 
 def _record(session: Session, chat: ChatRow, row: MessageRow, result: Result, now: datetime) -> list[NewEvent]:
@@ -46,11 +51,7 @@ def _record(session: Session, chat: ChatRow, row: MessageRow, result: Result, no
             _take_back(session, chat, row, now)
         if status in {MessageStatus.QUEUED, MessageStatus.FAILED}:
             _forget_marketing(session, chat, row)
-    events += end_failed_opening(session, chat, row, now)
-    if result.sent is not None:
-        chat.known = True
-        events += record_whatsapp_id(session, chat, row, result.sent.whatsapp_id, result.sent.at)
-    return events
+    return events + end_failed_opening(session, chat, row, now)
 
 
 def _read(row: MessageRow, result: Result) -> tuple[MessageStatus, MessageError | None]:
