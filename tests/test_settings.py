@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from boton.domain.pacing import ClosingTimes
 from boton.errors import Invalid
 from boton.passwords import hash_password, new_password, verify_password
 from boton.settings import read_settings
@@ -54,6 +56,9 @@ def test_a_variable_set_to_nothing_is_not_set(monkeypatch: pytest.MonkeyPatch) -
         ("BOTON_TEMPORAL_ADDRESS", "https://temporal"),
         ("BOTON_TEMPORAL_TLS_CERT", "cert.pem"),
         ("BOTON_SIMULATOR", "perhaps"),
+        ("BOTON_SLOW_LANE_463_SECONDS", "-3600"),
+        ("BOTON_SLOW_LANE_429_SECONDS", "nan"),
+        ("BOTON_SLOW_LANE_429_SECONDS", "1e12"),
     ],
 )
 def test_a_bad_value_is_one_line_that_names_the_variable_and_not_the_value(
@@ -65,6 +70,15 @@ def test_a_bad_value_is_one_line_that_names_the_variable_and_not_the_value(
     assert name in caught.value.detail
     assert value not in caught.value.detail
     assert "\n" not in caught.value.detail
+
+
+def test_a_refusal_closes_the_slow_lane_as_long_as_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read_settings().closing_times() == ClosingTimes()
+    monkeypatch.setenv("BOTON_SLOW_LANE_463_SECONDS", "2")
+    monkeypatch.setenv("BOTON_SLOW_LANE_429_SECONDS", "0.5")
+    times = read_settings().closing_times()
+    assert (times.after_463, times.after_429) == (timedelta(seconds=2), timedelta(seconds=0.5))
+    assert times.after_ban == ClosingTimes().after_ban
 
 
 def test_a_password_is_known_again_by_its_hash_alone() -> None:

@@ -82,6 +82,8 @@ def _counted() -> Metrics:
     metrics.count_reconnect()
     metrics.count_turn("closed")
     metrics.count_takeovers(1)
+    metrics.set_slow_lane(True)
+    metrics.count_refusal("463")
     return metrics
 
 
@@ -109,8 +111,29 @@ def test_each_count_of_the_contract_is_in_the_exposition() -> None:
         "boton_reconnects_total",
         "boton_turns_total",
         "boton_takeovers_total",
+        "boton_refusals_total",
     ):
         assert (name, "") in samples
+    assert samples["boton_slow_lane_open", ""] == 1
+
+
+def test_a_closed_slow_lane_is_not_open() -> None:
+    metrics = _counted()
+    metrics.set_slow_lane(False)
+    assert _samples(metrics.exposition())["boton_slow_lane_open", ""] == 0
+
+
+def test_refusals_are_counted_by_a_few_codes_only() -> None:
+    metrics = Metrics()
+    for code in ("463", "429", "429", "101", "104", "420", "anything"):
+        metrics.count_refusal(code)
+    lines = metrics.exposition().splitlines()
+    assert [line for line in lines if line.startswith("boton_refusals_total{")] == [
+        'boton_refusals_total{code="463"} 1.0',
+        'boton_refusals_total{code="429"} 2.0',
+        'boton_refusals_total{code="ban"} 2.0',
+        'boton_refusals_total{code="other"} 2.0',
+    ]
 
 
 def test_a_connection_status_that_nobody_has_any_more_is_gone() -> None:

@@ -11,14 +11,13 @@ from sqlmodel import Session, col
 
 from boton.domain.connections import Connection, ConnectionStatus, Gateway
 from boton.domain.events import EventType, NewEvent
-from boton.domain.pacing import WaitReason
 from boton.errors import Conflict, NotFound, StaleEpoch
 from boton.ids import Prefix, new_id
 from boton.store.engine import Database
 from boton.store.events import append_events
 from boton.store.outages import note_connected
 from boton.store.rows import to_connection
-from boton.store.tables import UNFINISHED, ConnectionRow, SendRow
+from boton.store.tables import ConnectionRow
 
 
 class SqlConnectionStore:
@@ -118,20 +117,7 @@ def _open_slow_lane(session: Session, business_id: str, now: datetime) -> Connec
         raise Conflict("This business has no connected phone: link one (POST /api/v1/connection) first.")
     if row.slow_closed_until is not None and row.slow_closed_until > now:
         row.slow_closed_until = now
-        _make_due(session, row.id, now)
     return to_connection(row)
-
-
-def _make_due(session: Session, connection_id: str, now: datetime) -> None:
-    """What waits for the slow lane: it goes on also when nobody can be woken now."""
-    waiting = select(SendRow).where(
-        col(SendRow.connection_id) == connection_id,
-        UNFINISHED,
-        col(SendRow.waiting) == WaitReason.SLOW_LANE_CLOSED.value,
-        col(SendRow.next_step_at).is_not(None),
-    )
-    for send in session.scalars(waiting.order_by(col(SendRow.id)).with_for_update(key_share=True)):
-        send.next_step_at = now
 
 
 def _raise_epoch(session: Session, connection_id: str, now: datetime) -> int:

@@ -16,7 +16,8 @@ AT = datetime(2026, 3, 2, 15, 0, 5, tzinfo=UTC)
 class ScriptedGateway:
     """Each `send_text` takes the next answer of the script (an error to raise); with none left it sends.
 
-    `wire` is what left, in order. While `open_wire` is clear an attempt waits on the wire.
+    `wire` is what left, in order. While `open_wire` is clear an attempt waits on the wire. `absent`: the JIDs of those
+    who are not on WhatsApp.
     """
 
     def __init__(self, *answers: Exception) -> None:
@@ -25,6 +26,7 @@ class ScriptedGateway:
         self.asked: list[Attempt] = []
         self.tried: list[Attempt] = []
         self.wire: list[Attempt] = []
+        self.absent: set[str] = set()
         self.open_wire = asyncio.Event()
         self.open_wire.set()
         self.on_the_wire = asyncio.Event()
@@ -49,6 +51,9 @@ class ScriptedGateway:
 
     async def read_events(self, after: int, wait: float) -> Sequence[GatewayEvent]:
         return ()
+
+    async def is_on_whatsapp(self, jid: str) -> bool:
+        return jid not in self.absent
 
     async def show_typing(self, jid: str, seconds: float) -> None: ...
 

@@ -213,6 +213,24 @@ async def test_forgetful_network_says_that_it_cannot_tell(world: World, gateway:
     assert world.received(unsent.jid) == ["hola"]
 
 
+# ------------------------------------------------------------ who is on WhatsApp
+
+
+async def test_gateway_knows_who_is_on_whatsapp(world: World, gateway: WhatsAppGateway) -> None:
+    here, gone = world.new_customer(online=False), world.new_customer(registered=False)
+
+    assert await gateway.is_on_whatsapp(here)
+    assert not await gateway.is_on_whatsapp(gone)
+
+    world.change_customer(gone, registered=True)
+    assert await gateway.is_on_whatsapp(gone)
+    assert world.received(here) == world.received(gone) == []
+
+
+async def test_who_is_known_by_lid_only_is_taken_to_be_on_whatsapp(gateway: WhatsAppGateway) -> None:
+    assert await gateway.is_on_whatsapp("1029384756@lid")
+
+
 # ------------------------------------------------------------ epochs
 
 
@@ -232,7 +250,12 @@ async def test_replaced_session_can_do_nothing(world: World, gateway: WhatsAppGa
     attempt = attempt_for(world.new_customer(), epoch=1)
     await world.new_gateway().open(2)
 
-    for request in (gateway.send_text(attempt), gateway.read_events(0, 5), gateway.find_outcome(attempt)):
+    for request in (
+        gateway.send_text(attempt),
+        gateway.read_events(0, 5),
+        gateway.find_outcome(attempt),
+        gateway.is_on_whatsapp(attempt.jid),
+    ):
         with pytest.raises(SessionReplaced):
             await request
     assert world.received(attempt.jid) == []
@@ -418,6 +441,7 @@ async def test_offline_network_is_connection_away(world: World, gateway: WhatsAp
         waiting,
         gateway.send_text(attempt),
         gateway.find_outcome(attempt),
+        gateway.is_on_whatsapp(attempt.jid),
         gateway.read_events(0, 0),
         gateway.open(1),
     ):
@@ -448,7 +472,12 @@ async def test_connection_lost_before_the_request_does_nothing(world: World, gat
     attempt = attempt_for(world.new_customer())
     world.set_faults(disconnectRate=1.0)
 
-    for request in (gateway.send_text(attempt), gateway.find_outcome(attempt), gateway.read_events(0, 0)):
+    for request in (
+        gateway.send_text(attempt),
+        gateway.find_outcome(attempt),
+        gateway.is_on_whatsapp(attempt.jid),
+        gateway.read_events(0, 0),
+    ):
         with pytest.raises(ConnectionAway):
             await request
 

@@ -5,7 +5,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from boton.domain.chats import AnswerDecision, Arrival, Chat, Holder, OwnMessage, decide_answer, is_takeover
+from boton.domain.chats import (
+    AnswerDecision,
+    Arrival,
+    Chat,
+    Holder,
+    OwnMessage,
+    decide_answer,
+    is_takeover,
+    may_confirm_opt_out,
+)
 
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 LATER, EARLIER = NOW + timedelta(seconds=1), NOW - timedelta(seconds=1)
@@ -33,10 +42,34 @@ DUE = Arrival(
         (replace(DUE, sent_at=EARLIER - timedelta(hours=6)), AnswerDecision.TOO_OLD),
         (replace(DUE, sent_at=LATER), AnswerDecision.DUE),
         (replace(DUE, by_history_sync=True), AnswerDecision.HISTORY),
+        (replace(DUE, by_history_sync=True, opts_out=True), AnswerDecision.HISTORY),
+        (replace(DUE, opts_out=True, untouchable=True), AnswerDecision.OPTED_OUT),
+        (replace(DUE, opts_out=True, takeover_until=LATER), AnswerDecision.OPTED_OUT),
+        (replace(DUE, answers_from=LATER), AnswerDecision.RESTORED),
+        (replace(DUE, answers_from=NOW), AnswerDecision.DUE),
     ],
 )
 def test_answer_is_decided_with_its_reason(arrival: Arrival, decision: AnswerDecision) -> None:
     assert decide_answer(arrival) is decision
+
+
+OPT_OUT = replace(DUE, opts_out=True)
+
+
+@pytest.mark.parametrize(
+    ("arrival", "confirmed"),
+    [
+        (OPT_OUT, True),
+        (replace(OPT_OUT, takeover_until=LATER), True),
+        (replace(OPT_OUT, bot_enabled=False), True),
+        (DUE, False),
+        (replace(OPT_OUT, untouchable=True), False),
+        (replace(OPT_OUT, answers_from=LATER), False),
+        (replace(OPT_OUT, sent_at=EARLIER - timedelta(hours=6)), False),
+    ],
+)
+def test_opt_out_is_confirmed_unless_it_is_old_or_the_chat_untouchable(arrival: Arrival, confirmed: bool) -> None:
+    assert may_confirm_opt_out(arrival) is confirmed
 
 
 TYPED = OwnMessage(text="ya te llamo", sent_at=NOW, first_incoming_at=None, last_turn_at=None, auto_replies=())
@@ -55,6 +88,8 @@ TYPED = OwnMessage(text="ya te llamo", sent_at=NOW, first_incoming_at=None, last
         (replace(TYPED, first_incoming_at=NOW - timedelta(seconds=3)), False),
         (replace(TYPED, first_incoming_at=NOW - timedelta(seconds=4)), True),
         (replace(TYPED, first_incoming_at=LATER), True),
+        (replace(TYPED, answers_from=LATER), False),
+        (replace(TYPED, answers_from=NOW), True),
     ],
 )
 def test_typed_message_is_a_takeover_unless_the_phone_or_the_past_wrote_it(own: OwnMessage, takes_over: bool) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 import pytest
 from sqlalchemy import update
 from sqlmodel import col
 
 from boton.domain.connections import ConnectionStatus, Gateway
 from boton.domain.events import EventType
+from boton.domain.pacing import Closure
 from boton.errors import Conflict, NotFound, StaleEpoch
 from boton.store.engine import Database
 from boton.store.tables import ConnectionRow
@@ -101,6 +104,41 @@ async def test_ended_connection_is_nobodys(database: Database) -> None:
         await stage.connections.raise_epoch(stage.connection.id, NOW)
     with pytest.raises(StaleEpoch):
         await stage.claim_message("msg_0")
+
+
+async def _close_lane(stage: Stage, code: str, now: datetime) -> Closure:
+    return await stage.outbox.close_slow_lane(stage.connection.id, stage.epoch, code, None, now)
+
+
+async def test_slow_lane_is_opened_by_hand_and_stays_longer_closed_the_next_time(database: Database) -> None:
+    stage = await set_stage(database)
+    closure = await _close_lane(stage, "463", NOW)
+    before = await stage.connections.fetch_connection(stage.connection.id)
+    assert before.slow_lane_closed(at(2)) == closure
+    opened = await stage.connections.open_slow_lane(stage.business.id, at(2))
+    assert opened == await stage.connections.fetch_connection(stage.connection.id)
+    assert opened.slow_lane_closed(at(2)) is None
+    assert opened.closure is not None
+    assert (opened.closure.until, opened.closure.count) == (at(2), 1)
+    again = await _close_lane(stage, "463", at(3))
+    assert (again.count, again.until - again.at) == (2, 2 * (closure.until - closure.at))
+
+
+async def test_opening_an_open_slow_lane_changes_nothing(database: Database) -> None:
+    stage = await set_stage(database)
+    untouched = await stage.connections.fetch_connection(stage.connection.id)
+    assert await stage.connections.open_slow_lane(stage.business.id, at(1)) == untouched
+    closure = await _close_lane(stage, "429", NOW)
+    later = closure.until + timedelta(seconds=1)
+    reopened = await stage.connections.open_slow_lane(stage.business.id, later)
+    assert reopened.closure == closure
+
+
+async def test_slow_lane_of_a_business_without_a_number_cannot_be_opened(database: Database) -> None:
+    stage = await set_stage(database)
+    await _end(stage)
+    with pytest.raises(Conflict):
+        await stage.connections.open_slow_lane(stage.business.id, NOW)
 
 
 async def test_unknown_connection_is_not_found(database: Database) -> None:

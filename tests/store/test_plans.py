@@ -61,6 +61,8 @@ async def test_no_step_reads_all_messages(sqlite_url: str) -> None:
         accepted, _ = await stage.deliver(OTHER)
         await stage.turns.close_turn((await _turn(stage, kind=SendKind.INSTRUCTION)), _ANSWER, NOW)
         await stage.receive(incoming(number=OTHER))
+        await stage.accept("14155550000")
+        await stage.receive(incoming("STOP", number="14155550000"))
         await _answer_twice(stage)
         await stage.advance(accepted.send.id)
         await stage.work.list_overdue(NOW, timedelta(0), 10)

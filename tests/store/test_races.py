@@ -145,6 +145,24 @@ async def test_claim_waits_for_a_pause_and_heeds_it(two: Two) -> None:
     assert await two.quick.status(accepted) is MessageStatus.QUEUED
 
 
+# -------------------------------------------------------------------- claim against a customer who writes first
+
+
+async def test_claim_and_a_new_contact_take_their_locks_in_one_order(two: Two) -> None:
+    """The one locks the send and wants the chat, the other wants both: neither may have what the first wants next."""
+    accepted = await two.quick.accept(NUMBER, OTHER)
+    step, _ = await two.race(two.slow.advance(accepted.send.id), two.quick.receive(incoming(number=OTHER)))
+    assert isinstance(step, Attempt)
+    assert (await two.quick.chat(OTHER)).known
+
+
+async def test_claim_waits_for_a_new_contact_and_knows_them(two: Two) -> None:
+    accepted = await two.quick.accept(NUMBER)
+    _, step = await two.race(two.slow.receive(incoming(when=at(9)), now=at(9)), two.quick.advance(accepted.send.id))
+    assert isinstance(step, Attempt)
+    assert (await two.quick.message(step.message_id)).status == "sending"
+
+
 # -------------------------------------------------------------------- claim against takeover and flags
 
 

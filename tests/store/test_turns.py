@@ -253,6 +253,15 @@ async def test_opening_is_written_as_instructed(database: Database) -> None:
     assert (await stage.claim(accepted.send.id)).text == "¡Hola!"
 
 
+async def test_message_of_a_send_is_no_draft_of_its_chat(database: Database) -> None:
+    stage = await set_stage(database)
+    await stage.accept()
+    chat = await stage.chat()
+    assert await stage.turns.list_undelivered_drafts(chat.id) == ("", [])
+    assert await stage.turns.open_turn(chat.id, NOW) is None
+    assert (await stage.chat()).next_step_at is None
+
+
 async def test_answer_in_a_conversation_knows_its_instruction(database: Database) -> None:
     stage = await set_stage(database)
     accepted = await stage.open_conversation()
