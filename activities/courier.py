@@ -94,14 +94,14 @@ class Courier:
         the number is lost. Tries until the records are on disk.
         """
         if self._lost:
-            await self._record_all(record)
+            await self.record_all(record)
             return _NOT_OWNER
         try:
             step = await self._outbox.advance_send(
                 send_id, self._connection_id, self._epoch, lane, record=record, room=room, now=self._clock()
             )
         except Exception:
-            await self._record_all(record)
+            await self.record_all(record)
             raise
         self._under_way.difference_update(result.attempt.id for result in record)
         if not isinstance(step, Idle):
@@ -160,6 +160,17 @@ class Courier:
             pause = min(pause * 2, _RECORD_LONGEST_SECONDS)
         self._under_way.discard(result.attempt.id)
 
+    async def record_all(self, results: Sequence[Result]) -> None:
+        """Records each of them, whatever becomes of the others. Raises the last error."""
+        failure: BotonError | None = None
+        for result in results:
+            try:
+                await self.record(result)
+            except BotonError as error:
+                failure = error
+        if failure is not None:
+            raise failure
+
     def is_under_way(self, attempt: Attempt) -> bool:
         """Whether this process claimed it and has not recorded yet how it ended."""
         return attempt.id in self._under_way
@@ -184,10 +195,6 @@ class Courier:
         except ConnectionAway:
             return None
         return _to_result(attempt, outcome)
-
-    async def _record_all(self, results: Sequence[Result]) -> None:
-        for result in results:
-            await self.record(result)
 
     def _lose(self) -> None:
         """Another link owns the number: nothing is claimed from here any more."""
@@ -247,6 +254,9 @@ class Courier:
             self._under_way.discard(attempt.id)
             self._lose()
             raise
+        except Exception:
+            log.exception("gateway failed", extra={"message_id": attempt.message_id})
+            return None
 
 
 def _to_result(attempt: Attempt, outcome: Sent | Unsettled) -> Result:

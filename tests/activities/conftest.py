@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest_asyncio
 
 from activities.courier import Courier
+from activities.pacer import Pacer
 from activities.sending import SendingActivities
 from boton.domain.businesses import Business
 from boton.domain.connections import Connection
@@ -14,6 +15,7 @@ from boton.domain.gateway import Attempt
 from boton.domain.messages import MessageStatus
 from boton.domain.sends import AcceptedSend
 from boton.ports import OutboxStore, Page
+from boton.store.businesses import SqlBusinessStore
 from boton.store.connections import SqlConnectionStore
 from boton.store.engine import Database, open_database
 from boton.store.outbox import SqlOutboxStore
@@ -44,7 +46,12 @@ class Bench:
         )
 
     def sending(self) -> SendingActivities:
-        return SendingActivities(self.courier(), self.clock)
+        pacer = Pacer(lambda: self.outbox.fetch_pace(self.connection.id), self.clock)
+        return SendingActivities(self.courier(), pacer, self.clock)
+
+    async def pace(self, **pacing: object) -> None:
+        """`pacing` as POST /config stores it."""
+        await SqlBusinessStore(self.database).update_config(self.business.id, {"pacing": pacing})
 
     async def raise_epoch(self) -> int:
         return await SqlConnectionStore(self.database).raise_epoch(self.connection.id, NOW)

@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from boton.domain.gateway import Attempt, GatewayEvent, Outcome, Sent, Unsettled
-from boton.ports import Idle, ModelAnswer, OutboxStore, Prompt, Result
+from boton.domain.messages import Lane
+from boton.domain.pacing import PROFILES, Closure, PacingProfile
+from boton.ports import Idle, ModelAnswer, NumberPace, OutboxStore, Preview, Prompt, Result
 
 AT = datetime(2026, 3, 2, 15, 0, 5, tzinfo=UTC)
 
@@ -27,6 +29,10 @@ class ScriptedGateway:
         self.tried: list[Attempt] = []
         self.wire: list[Attempt] = []
         self.absent: set[str] = set()
+        self.looked_up: list[str] = []
+        self.look_ups: deque[Exception] = deque()
+        self.typed: list[tuple[str, float]] = []
+        self.is_typing = asyncio.Event()
         self.open_wire = asyncio.Event()
         self.open_wire.set()
         self.on_the_wire = asyncio.Event()
@@ -53,20 +59,74 @@ class ScriptedGateway:
         return ()
 
     async def is_on_whatsapp(self, jid: str) -> bool:
+        self.looked_up.append(jid)
+        if self.look_ups:
+            raise self.look_ups.popleft()
         return jid not in self.absent
 
-    async def show_typing(self, jid: str, seconds: float) -> None: ...
+    async def show_typing(self, jid: str, seconds: float) -> None:
+        self.typed.append((jid, seconds))
+        self.is_typing.set()
 
     async def close(self) -> None: ...
 
 
-class FailingOutbox:
-    """An outbox whose next `failures` records fail before they reach the store behind it."""
+class OutboxBehind:
+    """An outbox that passes everything on, for those that differ in one point."""
+
+    def __init__(self, store: OutboxStore) -> None:
+        self._store = store
+
+    async def advance_send(
+        self,
+        send_id: str,
+        connection_id: str,
+        epoch: int,
+        lane: Lane,
+        *,
+        record: Sequence[Result],
+        room: int,
+        now: datetime,
+    ) -> Sequence[Attempt] | Idle:
+        return await self._store.advance_send(send_id, connection_id, epoch, lane, record=record, room=room, now=now)
+
+    async def preview_messages(self, message_ids: Sequence[str]) -> Sequence[Preview]:
+        return await self._store.preview_messages(message_ids)
+
+    async def note_recipient(self, message_id: str, now: datetime, *, registered: bool) -> None:
+        await self._store.note_recipient(message_id, now, registered=registered)
+
+    async def close_slow_lane(
+        self, connection_id: str, epoch: int, code: str, until: datetime | None, now: datetime
+    ) -> Closure:
+        return await self._store.close_slow_lane(connection_id, epoch, code, until, now)
+
+    async def fetch_pace(self, connection_id: str) -> NumberPace:
+        return await self._store.fetch_pace(connection_id)
+
+    async def fetch_rank(self, send_id: str, lane: Lane) -> int:
+        return await self._store.fetch_rank(send_id, lane)
+
+    async def claim_message(self, message_id: str, connection_id: str, epoch: int, now: datetime) -> Attempt | None:
+        return await self._store.claim_message(message_id, connection_id, epoch, now)
+
+    async def record_result(self, result: Result, now: datetime) -> None:
+        await self._store.record_result(result, now)
+
+    async def list_left_in_flight(self, connection_id: str, epoch: int) -> Sequence[Attempt]:
+        return await self._store.list_left_in_flight(connection_id, epoch)
+
+
+class FailingOutbox(OutboxBehind):
+    """Its next `failures` records fail before they reach the store behind it; while `pace_error` is set, so does every
+    look at the pace.
+    """
 
     def __init__(self, store: OutboxStore, error: Exception, failures: int) -> None:
-        self._store = store
+        super().__init__(store)
         self._error = error
         self.failures = failures
+        self.pace_error: Exception | None = None
 
     def _fail(self) -> None:
         if self.failures > 0:
@@ -74,42 +134,48 @@ class FailingOutbox:
             raise self._error
 
     async def advance_send(
-        self, send_id: str, connection_id: str, epoch: int, *, record: Result | None, now: datetime
-    ) -> Attempt | Idle:
-        if record is not None:
+        self,
+        send_id: str,
+        connection_id: str,
+        epoch: int,
+        lane: Lane,
+        *,
+        record: Sequence[Result],
+        room: int,
+        now: datetime,
+    ) -> Sequence[Attempt] | Idle:
+        if record:
             self._fail()
-        return await self._store.advance_send(send_id, connection_id, epoch, record=record, now=now)
-
-    async def claim_message(self, message_id: str, connection_id: str, epoch: int, now: datetime) -> Attempt | None:
-        return await self._store.claim_message(message_id, connection_id, epoch, now)
+        return await super().advance_send(send_id, connection_id, epoch, lane, record=record, room=room, now=now)
 
     async def record_result(self, result: Result, now: datetime) -> None:
         self._fail()
-        await self._store.record_result(result, now)
+        await super().record_result(result, now)
 
-    async def list_left_in_flight(self, connection_id: str, epoch: int) -> Sequence[Attempt]:
-        return await self._store.list_left_in_flight(connection_id, epoch)
+    async def fetch_pace(self, connection_id: str) -> NumberPace:
+        if self.pace_error is not None:
+            raise self.pace_error
+        return await super().fetch_pace(connection_id)
 
 
-class InstantOutbox:
-    """An outbox of one send without a message, which answers without ever yielding to the event loop."""
-
-    def __init__(self) -> None:
-        self.asked = 0
+class InstantOutbox(OutboxBehind):
+    """An outbox of sends without a message, which answers without ever yielding to the event loop."""
 
     async def advance_send(
-        self, send_id: str, connection_id: str, epoch: int, *, record: Result | None, now: datetime
-    ) -> Attempt | Idle:
-        self.asked += 1
+        self,
+        send_id: str,
+        connection_id: str,
+        epoch: int,
+        lane: Lane,
+        *,
+        record: Sequence[Result],
+        room: int,
+        now: datetime,
+    ) -> Sequence[Attempt] | Idle:
         return Idle(why="done")
 
-    async def claim_message(self, message_id: str, connection_id: str, epoch: int, now: datetime) -> Attempt | None:
-        return None
-
-    async def record_result(self, result: Result, now: datetime) -> None: ...
-
-    async def list_left_in_flight(self, connection_id: str, epoch: int) -> Sequence[Attempt]:
-        return ()
+    async def fetch_pace(self, connection_id: str) -> NumberPace:
+        return NumberPace(pacing=PROFILES[PacingProfile.OFF])
 
 
 class Watcher:
@@ -117,11 +183,15 @@ class Watcher:
 
     def __init__(self) -> None:
         self.results: list[Result] = []
+        self.closures: list[Closure] = []
         self.lost = 0
 
     def settled(self, result: Result, seconds: float) -> None:
         assert seconds >= 0
         self.results.append(result)
+
+    def refused(self, closure: Closure) -> None:
+        self.closures.append(closure)
 
     def lost_ownership(self) -> None:
         self.lost += 1

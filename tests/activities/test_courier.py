@@ -8,7 +8,7 @@ import pytest
 
 from activities import courier as couriers
 from boton.domain.gateway import Sent, Unsettled
-from boton.domain.messages import MessageStatus
+from boton.domain.messages import Lane, MessageStatus
 from boton.errors import (
     BotonError,
     ConnectionAway,
@@ -19,6 +19,7 @@ from boton.errors import (
     SessionReplaced,
 )
 from boton.ports import Idle, Result
+from boton.store.connections import SqlConnectionStore
 from tests.activities.conftest import Bench
 from tests.activities.fakes import AT, FailingOutbox, ScriptedGateway
 
@@ -111,7 +112,7 @@ async def test_replaced_session_claims_nothing_more(bench: Bench) -> None:
     assert await bench.status(attempt) == ("queued", None)
     assert bench.watcher.lost == 1
     send = await bench.accept(2)
-    step = await courier.advance(send.send.id)
+    step = await courier.advance(send.send.id, Lane.SLOW)
     assert isinstance(step, Idle)
     assert step.why == "not_owner"
     assert len(bench.gateway.tried) == 1
@@ -129,11 +130,63 @@ async def test_record_is_written_even_when_the_next_claim_fails(bench: Bench) ->
     bench.outbox = FailingOutbox(bench.outbox, OSError("disk"), failures=3)
     send = await bench.accept(2)
     courier = bench.courier()
-    attempt = await courier.advance(send.send.id)
-    assert not isinstance(attempt, Idle)
+    attempts = await courier.advance(send.send.id, Lane.SLOW, room=2)
+    assert not isinstance(attempts, Idle)
+    results = [await courier.deliver(attempt) for attempt in attempts]
     with pytest.raises(OSError, match="disk"):
-        await courier.record_and_advance(send.send.id, await courier.deliver(attempt))
+        await courier.advance(send.send.id, Lane.SLOW, record=results)
+    assert [(await bench.status(attempt))[0] for attempt in attempts] == ["sent", "sent"]
+
+
+async def test_result_that_cannot_be_recorded_does_not_keep_the_others_from_it(bench: Bench) -> None:
+    bench.outbox = FailingOutbox(bench.outbox, IllegalTransition("read", "sent"), failures=2)
+    send = await bench.accept(2)
+    courier = bench.courier()
+    attempts = await courier.advance(send.send.id, Lane.SLOW, room=2)
+    assert not isinstance(attempts, Idle)
+    results = [await courier.deliver(attempt) for attempt in attempts]
+    with pytest.raises(IllegalTransition):
+        await courier.advance(send.send.id, Lane.SLOW, record=results)
+    assert [(await bench.status(attempt))[0] for attempt in attempts] == ["sending", "sent"]
+    assert not any(courier.is_under_way(attempt) for attempt in attempts)
+
+
+async def test_gateway_that_fails_while_it_is_asked_is_asked_again(bench: Bench) -> None:
+    bench.gateway.answers.append(OutcomeUnknown("no answer"))
+    bench.gateway.outcomes.extend([RuntimeError("a bug in the gateway"), Sent(whatsapp_id="WA-9", at=AT)])
+    courier = bench.courier()
+    attempt = await bench.claim(courier)
+    await courier.record(await courier.deliver(attempt))
     assert (await bench.status(attempt))[0] == "sent"
+    assert not courier.is_under_way(attempt)
+
+
+@pytest.mark.parametrize(
+    ("code", "statuses"), [(463, ["failed"]), (429, ["queued", "queued", "failed"]), (101, ["queued"] * 2 + ["failed"])]
+)
+async def test_refusal_of_the_number_closes_the_slow_lane(bench: Bench, code: int, statuses: list[str]) -> None:
+    """A 463 is never tried again; anything else three times, which a message in the fast lane gets soon."""
+    courier = bench.courier()
+    message_id = (await bench.accept()).recipients[0].message_id
+    for status in statuses:
+        attempt = await courier.claim(message_id)
+        assert attempt is not None
+        bench.gateway.answers.append(NumberRefused(code, "the number is restricted"))
+        await courier.record(await courier.deliver(attempt))
+        assert (await bench.status(attempt))[0] == status
+    assert {closure.code for closure in bench.watcher.closures} == {str(code)}
+    connection = await SqlConnectionStore(bench.database).fetch_connection(bench.connection.id)
+    assert connection.slow_lane_closed(bench.clock()) == bench.watcher.closures[0]
+
+
+async def test_refusal_under_a_stale_epoch_tells_the_link(bench: Bench) -> None:
+    courier = bench.courier()
+    attempt = await bench.claim(courier)
+    await bench.raise_epoch()
+    bench.gateway.answers.append(NumberRefused(463, "the number is restricted"))
+    await courier.record(await courier.deliver(attempt))
+    assert (await bench.status(attempt))[0] == "failed"
+    assert (bench.watcher.closures, bench.watcher.lost) == ([], 1)
 
 
 async def test_error_of_our_own_is_not_tried_again_for_ever(bench: Bench) -> None:
