@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check lock clean
+.PHONY: run test check chaos lock clean
 
 run: .venv/run.stamp
 	@exec $(BIN)/boton up
@@ -15,6 +15,10 @@ check: .venv/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Thousands of messages while everything is killed, frozen and cut off: ARGS="--seed 7 --messages 10000 --kills 100".
+chaos: .venv/dev.stamp
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "BOTON needs Python 3.11 or newer: set PYTHON=/path/to/python3.11"; exit 2; }

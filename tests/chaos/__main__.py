@@ -1,0 +1,60 @@
+"""`python -m tests.chaos --seed 7 --messages 10000 --kills 100`: a stack of its own. Exit code 1: failed."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.acceptance.stack import Stack
+from tests.chaos.plan import Size, make_plan
+from tests.chaos.run import SETTINGS, run_chaos
+
+
+def main() -> int:
+    options = _read_options()
+    folder = Path(tempfile.mkdtemp(prefix="boton-chaos-"))
+    settings = SETTINGS | ({"DATABASE_URL": options.database_url} if options.database_url else {})
+    stack = Stack(folder, **settings)
+    passed = False
+    try:
+        stack.start()
+        plan = make_plan(
+            options.seed, Size(messages=options.messages, kills=options.kills), forgetful=options.forgetful
+        )
+        report = run_chaos(stack, plan, _say)
+        print(report)
+        passed = report.passed
+    finally:
+        stack.clean_up()
+        _clear_away(folder, passed=passed)
+    return 0 if passed else 1
+
+
+def _read_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--seed", type=int, default=int(time.time()) % 100_000, help="default: another one each time")
+    parser.add_argument("--messages", type=int, default=10_000)
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--forgetful", action="store_true", help="the network cannot say what became of an attempt")
+    parser.add_argument("--database-url", help="an empty PostgreSQL database; default: SQLite")
+    return parser.parse_args()
+
+
+def _say(line: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
+
+
+def _clear_away(folder: Path, *, passed: bool) -> None:
+    if passed:
+        shutil.rmtree(folder)
+        return
+    print(f"\nKept: {folder}. To look into it: cd {folder} && BOTON_DATA_DIR=data boton up, then the Temporal UI,")
+    print("`boton find <phone>`, and in data/boton.db: SELECT * FROM message WHERE text LIKE '%<code>%'.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

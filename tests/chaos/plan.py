@@ -1,0 +1,241 @@
+"""What a run sends and breaks, drawn from its seed. When exactly a blow falls is up to the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import count
+from random import Random
+from typing import TypeVar
+
+T = TypeVar("T")
+
+CODE = r"c\d+-\d{6}"
+"""Every text bears one: by it a message is known in the store, in the ledger and in the bot's answer."""
+
+PARTS = ("link", "link", "link", "simulator", "connections", "worker", "temporal", "api")
+"""In this order, round and round. Most can go wrong in the link; and it alone is restarted without a back-off."""
+
+_SHARES = {"bulk": 0.6, "opening": 0.08, "reminder": 0.08, "customer": 0.09}
+"""Of the messages; the rest are direct."""
+
+_LARGEST_BULK, _LARGEST_INSTRUCTION = 1500, 120
+_ACT_EVERY = (0.3, 5.0)
+"""Seconds between two blows."""
+
+
+class Kind(StrEnum):
+    DIRECT = "direct"
+    BULK = "bulk"
+    OPENING = "opening"
+    REMINDER = "reminder"
+    CUSTOMER = "customer"
+
+
+class Twist(StrEnum):
+    """What else is done with a request. TWIN: made twice at once; AGAIN: made once more later."""
+
+    NONE = "none"
+    TWIN = "twin"
+    AGAIN = "again"
+    PAUSE = "pause"
+    CANCEL = "cancel"
+
+
+class Deed(StrEnum):
+    KILL = "kill"
+    FREEZE = "freeze"
+    CUT = "cut"
+    REFUSE = "refuse"
+    FALL = "fall"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Letter:
+    """One message that is to arrive, or the question that is to be answered, once. code: in its text."""
+
+    code: str
+    number: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One request, or one customer. key: its Idempotency-Key. Seconds from now: send_in, expires_in."""
+
+    key: str
+    kind: Kind
+    letters: tuple[Letter, ...]
+    twist: Twist = Twist.NONE
+    send_in: float | None = None
+    expires_in: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """One blow, `wait` seconds after the one before. part: killed or frozen. seconds: how long it lasts, where it
+    does. FALL: all of `boton up` at once, and Temporal's file with it.
+    """
+
+    deed: Deed
+    wait: float
+    part: str = ""
+    seconds: float = 0.0
+    code: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    messages: int
+    kills: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """steps: a blow, and the requests that are let go after it; those of `first` before any."""
+
+    seed: int
+    size: Size
+    forgetful: bool
+    first: tuple[Job, ...]
+    steps: tuple[tuple[Act, tuple[Job, ...]], ...]
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        return self.first + tuple(job for _, jobs in self.steps for job in jobs)
+
+
+def make_plan(seed: int, size: Size, *, forgetful: bool = False) -> Plan:
+    """The same for the same seed and size."""
+    random = Random(f"chaos:{seed}")
+    jobs = _Jobs(seed, random).draw(size.messages)
+    acts = _draw_acts(size.kills, random)
+    slices = [tuple(jobs[at :: len(acts) + 1]) for at in range(len(acts) + 1)]
+    steps = tuple(zip(acts, slices[1:], strict=True))
+    return Plan(seed=seed, size=size, forgetful=forgetful, first=slices[0], steps=steps)
+
+
+# ---------------------------------------------------------------- blows
+
+
+def _draw_acts(kills: int, random: Random) -> list[Act]:
+    acts = [Act(deed=Deed.KILL, part=PARTS[at % len(PARTS)], wait=_draw_wait(random)) for at in range(kills)]
+    acts += [_freeze(part, random) for part in _take(("link", "worker", "connections", "temporal", "api"), kills // 8)]
+    acts += [Act(deed=Deed.CUT, seconds=random.uniform(1, 5), wait=_draw_wait(random)) for _ in range(kills // 8)]
+    acts += [_refuse(code, random) for code in _take((429, 463), kills // 8)]
+    acts += [Act(deed=Deed.FALL, wait=_draw_wait(random)) for _ in range(kills // 40)]
+    random.shuffle(acts)
+    return acts
+
+
+def _freeze(part: str, random: Random) -> Act:
+    """Longer than the 10 s after which Temporal takes a silent process for dead."""
+    return Act(deed=Deed.FREEZE, part=part, seconds=random.uniform(11, 14), wait=_draw_wait(random))
+
+
+def _refuse(code: int, random: Random) -> Act:
+    return Act(deed=Deed.REFUSE, code=code, seconds=random.uniform(0.3, 1.0), wait=_draw_wait(random))
+
+
+def _draw_wait(random: Random) -> float:
+    return random.uniform(*_ACT_EVERY)
+
+
+def _take(things: tuple[T, ...], how_many: int) -> list[T]:
+    return [things[at % len(things)] for at in range(how_many)]
+
+
+# ---------------------------------------------------------------- requests
+
+
+class _Jobs:
+    """Draws the requests. Recipients of instructions and reminders have numbers of their own; many others come back,
+    as known contacts.
+    """
+
+    def __init__(self, seed: int, random: Random) -> None:
+        self._seed = seed
+        self._random = random
+        self._codes = count(1)
+        self._numbers = count(30_000_001)
+        self._known: list[str] = []
+
+    def draw(self, messages: int) -> list[Job]:
+        """In a random order; the largest first, for they take longest."""
+        parts = {name: round(messages * share) for name, share in _SHARES.items()}
+        large = [*self._draw_bulks(parts["bulk"]), *self._draw_instructions(parts["opening"])]
+        small = [self._draw_customer(letters) for letters in _chunks(parts["customer"], 2)]
+        small += [self._draw_reminder() for _ in range(parts["reminder"])]
+        small += [self._draw_direct() for _ in range(messages - sum(parts.values()))]
+        self._random.shuffle(large)
+        self._random.shuffle(small)
+        return _mix(large, small)
+
+    def _draw_bulks(self, messages: int) -> Iterator[Job]:
+        for at, size in enumerate(_chunks(messages, min(_LARGEST_BULK, messages // 4 or 1))):
+            letters = [self._letter(self._new_number()) for _ in range(size)]
+            self._known += [letter.number for letter in letters]
+            yield self._job(Kind.BULK, letters, (Twist.PAUSE, Twist.TWIN, Twist.CANCEL, Twist.PAUSE)[at % 4])
+
+    def _draw_instructions(self, messages: int) -> Iterator[Job]:
+        for size in _chunks(messages, _LARGEST_INSTRUCTION):
+            yield self._job(Kind.OPENING, [self._letter(self._new_number()) for _ in range(size)], Twist.AGAIN)
+
+    def _draw_customer(self, questions: int) -> Job:
+        number = self._new_number()
+        self._known.append(number)
+        return self._job(Kind.CUSTOMER, [self._letter(number) for _ in range(questions)])
+
+    def _draw_reminder(self) -> Job:
+        twist = self._choose({Twist.CANCEL: 0.1, Twist.TWIN: 0.1})
+        send_in = self._random.uniform(2, 12)
+        return self._job(Kind.REMINDER, [self._letter(self._new_number())], twist, send_in=send_in)
+
+    def _draw_direct(self) -> Job:
+        known = self._known and self._random.random() < 0.5
+        number = self._random.choice(self._known) if known else self._new_number()
+        self._known.append(number)
+        twist = self._choose({Twist.TWIN: 0.1, Twist.AGAIN: 0.1})
+        send_in = self._random.uniform(2, 10) if self._random.random() < 0.1 else None
+        expires_in = self._random.uniform(15, 30) if self._random.random() < 0.05 else None
+        return self._job(Kind.DIRECT, [self._letter(number)], twist, send_in=send_in, expires_in=expires_in)
+
+    def _job(
+        self,
+        kind: Kind,
+        letters: list[Letter],
+        twist: Twist = Twist.NONE,
+        *,
+        send_in: float | None = None,
+        expires_in: float | None = None,
+    ) -> Job:
+        key = f"{kind}-{letters[0].code}"
+        return Job(key=key, kind=kind, letters=tuple(letters), twist=twist, send_in=send_in, expires_in=expires_in)
+
+    def _choose(self, chances: dict[Twist, float]) -> Twist:
+        draw = self._random.random()
+        for twist, chance in chances.items():
+            if draw < chance:
+                return twist
+            draw -= chance
+        return Twist.NONE
+
+    def _letter(self, number: str) -> Letter:
+        return Letter(code=f"c{self._seed}-{next(self._codes):06}", number=number)
+
+    def _new_number(self) -> str:
+        return f"54911{next(self._numbers)}"
+
+
+def _chunks(total: int, size: int) -> Iterator[int]:
+    while total > 0:
+        yield min(size, total)
+        total -= size
+
+
+def _mix(large: list[Job], small: list[Job]) -> list[Job]:
+    """The large ones evenly in the first half of the small ones."""
+    mixed = list(small)
+    for at, job in enumerate(large):
+        mixed.insert(at * (len(small) // 2 + len(large)) // max(len(large), 1), job)
+    return mixed
