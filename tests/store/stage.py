@@ -15,7 +15,7 @@ from boton.domain.chats import ChatChange
 from boton.domain.connections import Connection
 from boton.domain.events import Event, EventType
 from boton.domain.gateway import Attempt, GatewayEvent, Inbound, Receipt, ReceiptKind, Sent, StatusChange
-from boton.domain.messages import MessageError, MessageStatus
+from boton.domain.messages import Lane, MessageError, MessageStatus
 from boton.domain.sends import AcceptedSend, SendKind
 from boton.ports import Idle, ModelAnswer, Result
 from boton.store.businesses import SqlBusinessStore
@@ -26,7 +26,7 @@ from boton.store.events import SqlEventStore
 from boton.store.inbox import SqlInboxStore
 from boton.store.outbox import SqlOutboxStore
 from boton.store.sends import SqlSendStore
-from boton.store.tables import AliasRow, ChatRow, MessageRow, TallyRow
+from boton.store.tables import AliasRow, ChatRow, MessageRow, SendRow, TallyRow
 from boton.store.turns import SqlTurnStore
 from boton.store.work import SqlWorkStore
 from tests.store.builders import NOW, a_business, a_send, at, jid_of
@@ -64,7 +64,19 @@ class Stage:
         return await self.sends.accept_send(a_send(self.business, numbers or (NUMBER,), **changes))
 
     async def advance(self, send_id: str, *, record: Result | None = None, now: datetime = NOW) -> Attempt | Idle:
-        return await self.outbox.advance_send(send_id, self.connection.id, self.epoch, record=record, now=now)
+        """One message at a time, in the lane of the send's first one that is left."""
+        lane, results = await self._lane_left(send_id), [record] if record else []
+        step = await self.outbox.advance_send(
+            send_id, self.connection.id, self.epoch, lane, record=results, room=1, now=now
+        )
+        return step if isinstance(step, Idle) else step[0]
+
+    async def _lane_left(self, send_id: str) -> Lane:
+        rows = sorted(
+            (row for row in await self.all(MessageRow) if row.send_id == send_id), key=lambda row: row.position or 0
+        )
+        left = [row for row in rows if row.status == MessageStatus.QUEUED] or rows
+        return Lane(left[0].lane or "")
 
     async def claim(self, send_id: str, *, now: datetime = NOW) -> Attempt:
         step = await self.advance(send_id, now=now)
