@@ -12,6 +12,7 @@ from temporalio.service import RPCError
 from temporalio.worker import Worker
 
 from activities.chatting import ChatActivities
+from activities.reminding import ReminderActivities
 from boton import names
 from boton.clock import utc_now
 from boton.llm.factory import open_model
@@ -19,6 +20,7 @@ from boton.llm.prompts import build_prompt
 from boton.ports import LanguageModel
 from boton.settings import Settings
 from boton.store.engine import Database, open_database
+from boton.store.reminders import SqlReminderStore
 from boton.store.work import SqlWorkStore
 from boton.telemetry import Metrics, configure_logging, sdk_runtime, serve_metrics
 from boton.temporal import fetch_namespace_id, prepare_namespace, sandbox_runner
@@ -27,6 +29,7 @@ from workers.running import GRACE, connect_patiently, serve, stop_on_signals
 from workers.sweeper import Sweeper
 from workflows.chat import ChatWorkflow
 from workflows.connection import ConnectionWorkflow
+from workflows.reminder import ReminderWorkflow
 from workflows.send import SendWorkflow
 from workflows.starter import TemporalStarter
 
@@ -83,11 +86,18 @@ def _open_model(settings: Settings) -> LanguageModel:
 
 def _make_worker(client: Client, database: Database, model: LanguageModel, metrics: Metrics) -> Worker:
     chats = ChatActivities(MeasuredTurns(database, metrics), model, build_prompt, utc_now)
+    reminders = ReminderActivities(SqlReminderStore(database), TemporalStarter(client), utc_now)
     return Worker(
         client,
         task_queue=names.WORK_QUEUE,
-        workflows=[SendWorkflow, ChatWorkflow, ConnectionWorkflow],
-        activities=[chats.compose_turn, chats.compose_openings, chats.give_up_turn, chats.give_up_openings],
+        workflows=[SendWorkflow, ChatWorkflow, ConnectionWorkflow, ReminderWorkflow],
+        activities=[
+            chats.compose_turn,
+            chats.compose_openings,
+            chats.give_up_turn,
+            chats.give_up_openings,
+            reminders.advance_reminder,
+        ],
         workflow_runner=sandbox_runner(),
         max_cached_workflows=_CACHED_WORKFLOWS,
         max_concurrent_activities=_CONCURRENT_ACTIVITIES,

@@ -104,6 +104,8 @@ class Sweeper:
                 await self._starter.start_send(one.id, one.business_id, one.connection_id, lanes=one.lanes, wake=True)
             case "chat":
                 await self._starter.look_at_chat(one.id, one.business_id)
+            case "reminder":
+                await self._starter.start_reminder(one.id, one.business_id, due_at=None, wake=True)
             case "connection":
                 await self._starter.start_connection(one.id, one.business_id)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from temporalio.client import Client
@@ -18,6 +18,7 @@ from boton import names
 from boton.domain.messages import Lane
 from workflows.chat import ChatInput
 from workflows.connection import ConnectionInput
+from workflows.reminder import ReminderInput
 from workflows.send import SendInput
 
 _BUSINESS = SearchAttributeKey.for_keyword(names.SEARCH_BUSINESS)
@@ -51,6 +52,18 @@ class TemporalStarter:
             business_id=business_id,
             summary="The bot's side of one chat",
             start_signal=names.LOOK,
+        )
+
+    async def start_reminder(
+        self, reminder_id: str, business_id: str, *, due_at: datetime | None, wake: bool = False
+    ) -> None:
+        await self._start(
+            names.REMINDER_WORKFLOW,
+            ReminderInput(reminder_id, due_at),
+            id=names.reminder_workflow(reminder_id),
+            business_id=business_id,
+            summary="Waits for a reminder's time, then has it sent",
+            start_signal=names.LOOK if wake else None,
         )
 
     async def start_connection(self, connection_id: str, business_id: str) -> None:

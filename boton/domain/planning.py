@@ -9,11 +9,8 @@ from zoneinfo import ZoneInfo
 
 from boton.domain.pacing import QuietHours, quiet_since, quiet_until
 from boton.domain.recurrences import parse_recurrence
-from boton.domain.reminders import LeftOut, LeftOutReason, Plan, Planned, Timing
+from boton.domain.reminders import SHOWN_FIRINGS, LeftOut, LeftOutReason, Plan, Timing, to_planned
 from boton.errors import Invalid
-
-SHOWN_FIRINGS = 50
-"""Of a recurrence; what was missed in a long outage and is older is not told one by one."""
 
 _BEFORE_QUIET = timedelta(minutes=15)
 """What must go out before quiet hours is due so much sooner, so that it has left when they begin."""
@@ -52,12 +49,6 @@ def follow(
             return tuple(missed), at
         missed.append(at)
     return tuple(missed), None
-
-
-def to_planned(at: datetime, timing: Timing, expire_after: timedelta) -> Planned:
-    """A firing with its end: at the event, when that comes sooner."""
-    expires_at = at + expire_after
-    return Planned(at=at, expires_at=expires_at if timing.event_at is None else min(expires_at, timing.event_at))
 
 
 def _before(

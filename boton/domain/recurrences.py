@@ -44,7 +44,7 @@ class Recurrence:
         """
         whole = timedelta(hours=1) if "BYHOUR" in self.parts and "BYMINUTE" not in self.parts else timedelta(minutes=1)
         wall = now.astimezone(zone).replace(tzinfo=None)
-        return _to_utc(wall + (datetime.min - wall) % whole, zone)
+        return _to_utc(wall + (_ANY_DAY - wall) % whole, zone)
 
     def times(self, starts_at: datetime, zone: ZoneInfo, after: datetime) -> Iterator[datetime]:
         """Its times later than `after`, in order, in UTC; none beyond the horizon."""

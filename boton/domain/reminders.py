@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from boton.domain.sends import NewRecipient, SendKind
+
+SHOWN_FIRINGS = 50
+"""Of a recurrence, beside the next; what was missed in a long outage and is older is not told one by one."""
 
 
 class ReminderStatus(StrEnum):
@@ -46,6 +49,12 @@ class Planned:
 
     at: datetime
     expires_at: datetime
+
+
+def to_planned(at: datetime, timing: Timing, expire_after: timedelta) -> Planned:
+    """A firing with its end: at the event, when that comes sooner."""
+    expires_at = at + expire_after
+    return Planned(at=at, expires_at=expires_at if timing.event_at is None else min(expires_at, timing.event_at))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

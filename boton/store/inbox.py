@@ -32,6 +32,7 @@ from boton.store.connections import change_status, own
 from boton.store.contacts import wake_sends_to
 from boton.store.engine import Database
 from boton.store.events import append_events
+from boton.store.moving import cancel_on_reply
 from boton.store.optouts import opt_out, queue_confirmation
 from boton.store.receipts import Known, apply_receipt, record_receipts, record_whatsapp_ids
 from boton.store.steps import lock_chat, show_in_chat
@@ -175,6 +176,8 @@ def _record_incoming(recording: _Recording, chat: ChatRow, inbound: Inbound) -> 
     show_in_chat(chat, row)
     chat.known = True
     _mark_replied(recording, chat, inbound)
+    if not inbound.history:
+        cancel_on_reply(recording.session, chat.id, inbound.at, recording.now)
     recording.session.flush()
     if row.answer == AnswerDecision.DUE:
         chat.next_step_at = recording.now

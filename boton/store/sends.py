@@ -11,7 +11,7 @@ from sqlmodel import Session, col
 
 from boton.domain.pacing import WaitReason
 from boton.domain.sends import AcceptedSend, NewSend, Recipient, Send, SendStatus
-from boton.errors import Conflict, Invalid, NotFound
+from boton.errors import Conflict, NotFound
 from boton.ports import IdempotencyKey, Page
 from boton.store.accepting import KnownChat, Prepared, first_answer, prepare
 from boton.store.aliases import ensure_chats
@@ -29,9 +29,9 @@ from boton.store.ending import (
 from boton.store.engine import Database
 from boton.store.estimating import estimate, estimate_rest
 from boton.store.events import append_events
-from boton.store.inserts import insert_or_ignore
+from boton.store.idempotency import claim_key, find_answer
 from boton.store.rows import to_recipient, to_send
-from boton.store.tables import UNFINISHED, ChatRow, ConnectionRow, IdempotencyRow, MessageRow, SendRow
+from boton.store.tables import UNFINISHED, ChatRow, ConnectionRow, MessageRow, SendRow
 
 _CHATS_AT_ONCE = 500
 _WOKEN_AT_ONCE = 1000
@@ -144,32 +144,21 @@ def _accept(session: Session, prepared: Prepared, idempotency: IdempotencyKey | 
 
 def _claim_key(session: Session, prepared: Prepared, idempotency: IdempotencyKey) -> bool:
     """Whether this request is the first with its key; a concurrent twin waits here for the first one's commit."""
-    end = prepared.answer.estimated_end
-    values = {
-        "business_id": prepared.send["business_id"],
-        "path": idempotency.path,
-        "key": idempotency.key,
-        "body_hash": idempotency.body_hash,
-        "status_code": 202,
-        "answer": {"sendId": prepared.send["id"], "estimatedEnd": end.isoformat() if end else None},
-        "created_at": prepared.send["created_at"],
-    }
-    claimed = insert_or_ignore(session.get_bind().dialect, IdempotencyRow).returning(col(IdempotencyRow.key))
-    return session.execute(claimed, values).first() is not None
+    send, end = prepared.send, prepared.answer.estimated_end
+    answer = {"sendId": send["id"], "estimatedEnd": end.isoformat() if end else None}
+    return claim_key(session, send["business_id"], idempotency, 202, answer, send["created_at"])
 
 
 def _find_first(session: Session, business_id: str, idempotency: IdempotencyKey) -> AcceptedSend | None:
     """The first answer to this key; None when it is new. Raises Invalid when it came with another body."""
-    first = session.get(IdempotencyRow, (business_id, idempotency.path, idempotency.key))
+    first = find_answer(session, business_id, idempotency)
     if first is None:
         return None
-    if first.body_hash != idempotency.body_hash:
-        raise Invalid("This Idempotency-Key came with another body before: use a new key for a new request.")
-    send = session.get_one(SendRow, first.answer["sendId"])
+    send = session.get_one(SendRow, first["sendId"])
     messages = session.scalars(
         select(MessageRow).where(col(MessageRow.send_id) == send.id).order_by(col(MessageRow.position))
     )
-    end = first.answer.get("estimatedEnd")
+    end = first.get("estimatedEnd")
     recipients = [to_recipient(row) for row in messages]
     return first_answer(to_send(send), recipients, datetime.fromisoformat(end) if end else None)
 

@@ -18,11 +18,25 @@ from boton.store.engine import Database
 from boton.store.events import forget_before
 from boton.store.inserts import insert_or_ignore
 from boton.store.outages import forget_outages
-from boton.store.tables import ChatRow, ConnectionRow, IdempotencyRow, LeaseRow, MetaRow, ReceiptRow, SendRow
+from boton.store.tables import (
+    ChatRow,
+    ConnectionRow,
+    IdempotencyRow,
+    LeaseRow,
+    MetaRow,
+    ReceiptRow,
+    ReminderRow,
+    SendRow,
+)
 
 NAMESPACE_KEY = "temporal_namespace_id"
 _LONG_OVERDUE = timedelta(hours=1)
-_KINDS: tuple[tuple[str, Any], ...] = (("connection", ConnectionRow), ("send", SendRow), ("chat", ChatRow))
+_KINDS: tuple[tuple[str, Any], ...] = (
+    ("connection", ConnectionRow),
+    ("send", SendRow),
+    ("chat", ChatRow),
+    ("reminder", ReminderRow),
+)
 
 
 class SqlWorkStore:
