@@ -23,6 +23,7 @@ from boton.store.connections import SqlConnectionStore
 from boton.store.engine import Database, open_database
 from boton.store.events import SqlEventStore
 from boton.store.meta import SqlMetaStore
+from boton.store.reminders import SqlReminderStore
 from boton.store.sends import SqlSendStore
 from boton.telemetry import Metrics, sdk_runtime, serve_metrics
 from boton.temporal import TemporalAddress, connect
@@ -62,6 +63,7 @@ def build_services(
         businesses=businesses,
         chats=SqlChatStore(database),
         sends=SqlSendStore(database),
+        reminders=SqlReminderStore(database),
         events=events,
         bell=EventBell(events),
         connections=connections,

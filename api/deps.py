@@ -86,10 +86,19 @@ NewJid = Annotated[str, Depends(read_new_jid)]
 
 
 def read_send_id(send_id: Annotated[str, Path(alias="id", max_length=100)]) -> str:
+    return _check_id("send", send_id)
+
+
+def read_reminder_id(reminder_id: Annotated[str, Path(alias="id", max_length=100)]) -> str:
+    return _check_id("reminder", reminder_id)
+
+
+def _check_id(thing: str, id: str) -> str:
     """Raises NotFound for what cannot be an id."""
-    if not _ID.fullmatch(send_id):
-        raise NotFound("send", send_id)
-    return send_id
+    if not _ID.fullmatch(id):
+        raise NotFound(thing, id)
+    return id
 
 
 SendId = Annotated[str, Depends(read_send_id)]
+ReminderId = Annotated[str, Depends(read_reminder_id)]

@@ -18,6 +18,7 @@ from api.schemas.base import Body
 from api.schemas.chats import ChatPatch
 from api.schemas.config import ConfigIn
 from api.schemas.problems import Problem
+from api.schemas.reminders import ReminderChange, ReminderRequest
 from api.schemas.sends import SendRequest
 from api.schemas.status import SlowLaneIn
 
@@ -28,7 +29,7 @@ DESCRIPTION = """Send WhatsApp messages, read conversations and configure the bo
 Every business has tokens of its own (page `/`, heading *API Access*): `Authorization: Bearer <token>`.
 Errors are `application/problem+json`; for 422 `errors` names the fields."""
 
-_BODIES: tuple[type[Body], ...] = (SendRequest, ConfigIn, ChatPatch, SlowLaneIn)
+_BODIES: tuple[type[Body], ...] = (SendRequest, ReminderRequest, ReminderChange, ConfigIn, ChatPatch, SlowLaneIn)
 _ASSETS = Path(fastapi_offline.__file__).parent / "static"
 _SHOWN = {"swagger-ui-bundle.js", "swagger-ui.css", "favicon.png"}
 _REF = "#/components/schemas/{model}"

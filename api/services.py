@@ -10,7 +10,7 @@ from api.bell import EventBell
 from api.dashboard.admin import AdminAccess
 from boton.clock import utc_now
 from boton.domain.connections import Connection
-from boton.ports import BusinessStore, ChatStore, ConnectionStore, EventStore, SendStore, WorkflowStarter
+from boton.ports import BusinessStore, ChatStore, ConnectionStore, EventStore, ReminderStore, SendStore, WorkflowStarter
 from boton.telemetry import Metrics
 
 Check = Callable[[], Awaitable[None]]
@@ -36,6 +36,7 @@ class Services:
     businesses: BusinessStore
     chats: ChatStore
     sends: SendStore
+    reminders: ReminderStore
     events: EventStore
     bell: EventBell
     connections: ConnectionStore

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
+from boton.domain.reminders import Reminder
 from boton.domain.sends import Send
 from boton.ports import WorkflowStarter
 
@@ -33,6 +34,10 @@ class Launcher:
         """Tells their workflows that the store changed, some at a time. Returns at once; a failure is only logged."""
         if sends:
             self._launch(self._wake_sends(sends))
+
+    def start_reminder(self, reminder: Reminder, *, wake: bool = False) -> None:
+        """wake: it has changed. Returns at once; a failure is only logged."""
+        self._launch(self._start_reminder(reminder, wake=wake))
 
     async def finish(self) -> None:
         """Waits for what is under way, at most as long as one start may take."""
@@ -63,3 +68,13 @@ class Launcher:
             log.warning("send not started now, the sweeper will", extra=extra)
             return False
         return True
+
+    async def _start_reminder(self, reminder: Reminder, *, wake: bool) -> None:
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await self._starter.start_reminder(
+                    reminder.id, reminder.business_id, due_at=reminder.next_at, wake=wake
+                )
+        except Exception as error:  # noqa: BLE001 - whatever it is, the sweeper tries again
+            extra = {"reminder": reminder.id, "error": type(error).__name__}
+            log.warning("reminder not started now, the sweeper will when it is due", extra=extra)

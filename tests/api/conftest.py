@@ -28,6 +28,7 @@ from boton.store.engine import Database, open_database
 from boton.store.events import SqlEventStore
 from boton.store.inbox import SqlInboxStore
 from boton.store.meta import SqlMetaStore
+from boton.store.reminders import SqlReminderStore
 from boton.store.sends import SqlSendStore
 from boton.telemetry import Metrics
 
@@ -55,6 +56,7 @@ class FakeStarter:
     """Starts nothing and remembers what it was asked for. `trouble` is raised, `hangs` never answers."""
 
     sends: list[tuple[str, str, str, tuple[Lane, ...]]] = field(default_factory=list)
+    reminders: list[tuple[str, datetime | None, bool]] = field(default_factory=list)
     woken: list[str] = field(default_factory=list)
     trouble: Exception | None = None
     hangs: bool = False
@@ -68,6 +70,13 @@ class FakeStarter:
             self.sends.append((send_id, business_id, connection_id, tuple(lanes)))
         if self.hangs:
             await asyncio.Event().wait()
+        if self.trouble is not None:
+            raise self.trouble
+
+    async def start_reminder(
+        self, reminder_id: str, business_id: str, *, due_at: datetime | None, wake: bool = False
+    ) -> None:
+        self.reminders.append((reminder_id, due_at, wake))
         if self.trouble is not None:
             raise self.trouble
 
@@ -153,6 +162,7 @@ def make_services(store: Database, clock: Clock, starter: FakeStarter, checks: d
         businesses=SqlBusinessStore(store),
         chats=SqlChatStore(store),
         sends=SqlSendStore(store),
+        reminders=SqlReminderStore(store),
         events=SqlEventStore(store),
         bell=EventBell(SqlEventStore(store)),
         connections=SqlConnectionStore(store),
