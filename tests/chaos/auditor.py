@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -32,6 +33,11 @@ class Auditor:
         self._refused = refused
         self._moving = tuple(status for status in _MOVING if status != "unconfirmed" or not forgetful)
         self._ledger: list[dict[str, Any]] = []
+
+    @property
+    def repeated(self) -> Counter[str]:
+        """Requests to the API that were made again, by reason."""
+        return self._api.repeated
 
     # ------------------------------------------------------------ waiting
 
@@ -143,4 +149,5 @@ def _to_claimed(message: Mapping[str, Any]) -> Claimed:
 
 def _to_told(event: Mapping[str, Any]) -> Told:
     data = event["data"]
-    return Told(seq=event["seq"], type=event["type"], id=data.get("sendId") or "", text=data.get("text") or "")
+    id = data.get("reminderId" if event["type"] == "reminder.fired" else "sendId")
+    return Told(seq=event["seq"], type=event["type"], id=id or "", text=data.get("text") or "")

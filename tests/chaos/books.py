@@ -100,18 +100,29 @@ class Told:
     text: str = ""
 
 
-def check_events(events: list[Told], jobs: Iterable[Job], accepted: Mapping[str, str]) -> list[str]:
-    """What is wrong with them: gaps, an end or a question that was told twice or never."""
+def check_events(
+    events: list[Told], jobs: Iterable[Job], accepted: Mapping[str, str], claims: Mapping[str, Claimed]
+) -> list[str]:
+    """What is wrong with them: gaps, and what was told twice or never."""
     jobs = tuple(jobs)
-    problems = [f"event {one.seq} follows {before.seq}" for before, one in _pairs(events) if one.seq != before.seq + 1]
-    ends = Counter(event.id for event in events if event.type == "send.finished")
-    sends = [accepted[job.key] for job in jobs if job.kind in _SENDS and job.key in accepted]
-    problems += [f"send.finished was told {ends[id]} times of {id}" for id in sends if ends[id] != 1]
+    ends, firings = (Counter(event.id for event in events if event.type == type) for type in _ENDINGS)
     heard = Counter(code for event in events if event.type == "message.received" for code in _CODE.findall(event.text))
+    sends = [accepted[job.key] for job in jobs if job.kind in _SENDS and job.key in accepted]
     asked = [letter.code for job in jobs if job.kind is Kind.CUSTOMER for letter in job.letters]
-    return problems + [f"message.received was told {heard[code]} times of {code}" for code in asked if heard[code] != 1]
+    fired = [accepted[job.key] for job in jobs if job.kind is Kind.REMINDER and _has_arrived(job, claims)]
+    return [
+        *(f"event {one.seq} follows {before.seq}" for before, one in _pairs(events) if one.seq != before.seq + 1),
+        *(f"send.finished was told {ends[id]} times of {id}" for id in sends if ends[id] != 1),
+        *(f"message.received was told {heard[code]} times of {code}" for code in asked if heard[code] != 1),
+        *(f"reminder.fired was told {firings[id]} times of {id}" for id in fired if firings[id] != 1),
+    ]
 
 
+def _has_arrived(job: Job, claims: Mapping[str, Claimed]) -> bool:
+    return all(letter.code in claims and claims[letter.code].status in ARRIVED for letter in job.letters)
+
+
+_ENDINGS = ("send.finished", "reminder.fired")
 _SENDS = (Kind.DIRECT, Kind.BULK, Kind.OPENING)
 
 

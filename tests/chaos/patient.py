@@ -11,7 +11,6 @@ import httpx
 
 _PATIENCE = 300.0
 _PAUSE = 0.2
-_OVERLOADED = 503
 
 
 class Unanswered(Exception):
@@ -70,11 +69,6 @@ class Patient:
             found += listed[things]
             page, more = page + 1, listed["hasMore"]
         return found
-
-    def failures(self) -> dict[str, int]:
-        """Answers that the other side gave because it failed, by status."""
-        own = {status: times for status, times in self.repeated.items() if status.isdecimal()}
-        return {status: times for status, times in own.items() if int(status) != _OVERLOADED}
 
     def _count(self, reason: str) -> None:
         with self._lock:

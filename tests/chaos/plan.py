@@ -92,27 +92,32 @@ class Size:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """steps: a blow, and the requests that are let go after it; those of `first` before any."""
+    """steps: a blow, and the requests that are let go after it; those of `first` before any, of `last` when nothing
+    moves any more.
+    """
 
     seed: int
     size: Size
     forgetful: bool
     first: tuple[Job, ...]
     steps: tuple[tuple[Act, tuple[Job, ...]], ...]
+    last: tuple[Job, ...]
 
     @property
     def jobs(self) -> tuple[Job, ...]:
+        """Without the last ones."""
         return self.first + tuple(job for _, jobs in self.steps for job in jobs)
 
 
 def make_plan(seed: int, size: Size, *, forgetful: bool = False) -> Plan:
     """The same for the same seed and size."""
     random = Random(f"chaos:{seed}")
-    jobs = _Jobs(seed, random).draw(size.messages)
+    source = _Jobs(seed, random)
+    jobs, last = source.draw(size.messages), source.draw_last()
     acts = _draw_acts(size.kills, random)
     slices = [tuple(jobs[at :: len(acts) + 1]) for at in range(len(acts) + 1)]
     steps = tuple(zip(acts, slices[1:], strict=True))
-    return Plan(seed=seed, size=size, forgetful=forgetful, first=slices[0], steps=steps)
+    return Plan(seed=seed, size=size, forgetful=forgetful, first=slices[0], steps=steps, last=last)
 
 
 # ---------------------------------------------------------------- blows
@@ -170,6 +175,10 @@ class _Jobs:
         self._random.shuffle(large)
         self._random.shuffle(small)
         return _mix(large, small)
+
+    def draw_last(self) -> tuple[Job, ...]:
+        """A message and a question."""
+        return self._job(Kind.DIRECT, [self._letter(self._new_number())]), self._draw_customer(1)
 
     def _draw_bulks(self, messages: int) -> Iterator[Job]:
         for at, size in enumerate(_chunks(messages, min(_LARGEST_BULK, messages // 4 or 1))):

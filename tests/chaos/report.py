@@ -12,10 +12,11 @@ from tests.chaos.books import Account
 from tests.chaos.mischief import LOST_ACKS, Mischief
 from tests.chaos.plan import Plan
 
-_IN_FLIGHT = 8
-"""Attempts that one link has between claim and record at most, its pacing being off."""
+_IN_FLIGHT = 3 * 10
+"""Attempts that a link has between claim and record: ten for each of some three bulks at a time, its pacing off."""
 
 _HONEST = frozenset({"number_refused", "expired"})
+_OVERLOADED = "503"
 _SHOWN = 20
 
 
@@ -50,8 +51,10 @@ class Report:
 
     @property
     def all_problems(self) -> list[str]:
-        strange = set(self.account.failed) - _HONEST
-        return self.problems + [f"{self.account.failed[code]} failed with {code}" for code in sorted(strange)]
+        strange = sorted(set(self.account.failed) - _HONEST)
+        crashes = sorted(reason for reason in self.repeated if reason.isdecimal() and reason != _OVERLOADED)
+        found = [f"{self.account.failed[code]} failed with {code}" for code in strange]
+        return self.problems + found + [f"the API answered {status}" for status in crashes]
 
     def __str__(self) -> str:
         return "\n".join(self._lines())

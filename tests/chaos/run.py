@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from random import Random
 
@@ -28,25 +27,17 @@ _TRY_AGAIN = 0.5
 def run_chaos(stack: Stack, plan: Plan, say: Callable[[str], None] = lambda _: None) -> Report:
     """The stack runs; afterwards it runs still, without faults."""
     up, began = stack.up(), time.monotonic()
-    with ExitStack() as clients:
-        api = clients.enter_context(Patient(f"{up['api']}/api/v1", up["token"]))
-        phones = clients.enter_context(Patient(up["simulator"]))
+    with Patient(f"{up['api']}/api/v1", up["token"]) as api, Patient(up["simulator"]) as phones:
         api.request("POST", "/config", json={"debounceSeconds": _DEBOUNCE_SECONDS})
         traffic = Traffic(api, phones, up["business"]["phone"])
-        random = Random(f"weather:{plan.seed}")
-        mischief = Mischief(stack, phones, random, forgetful=plan.forgetful)
+        auditor = Auditor(api, phones, traffic.accepted, traffic.refused, forgetful=plan.forgetful)
+        mischief = Mischief(stack, phones, Random(f"weather:{plan.seed}"), forgetful=plan.forgetful)
         try:
             _rage(plan, traffic, mischief, say)
-            traffic.finish()
+            unsettled = _await_rest(plan, traffic, auditor, say)
         finally:
             traffic.abandon()
-        return _audit(plan, traffic, mischief, _Clients(api, phones), began, say)
-
-
-class _Clients:
-    def __init__(self, api: Patient, phones: Patient) -> None:
-        self.api = api
-        self.phones = phones
+        return _audit(plan, traffic, mischief, auditor, unsettled, began)
 
 
 def _rage(plan: Plan, traffic: Traffic, mischief: Mischief, say: Callable[[str], None]) -> None:
@@ -74,32 +65,40 @@ def _strike(acts: list[Act], mischief: Mischief) -> Act:
         threading.Event().wait(_TRY_AGAIN)
 
 
-def _audit(
-    plan: Plan, traffic: Traffic, mischief: Mischief, clients: _Clients, began: float, say: Callable[[str], None]
-) -> Report:
-    jobs = [_as_asked(job, traffic.unwritten) for job in plan.jobs]
-    auditor = Auditor(clients.api, clients.phones, traffic.accepted, traffic.refused, forgetful=plan.forgetful)
+def _await_rest(plan: Plan, traffic: Traffic, auditor: Auditor, say: Callable[[str], None]) -> list[str]:
+    """Until nothing moves, and what was asked for after that has arrived: no second copy may still be on its way."""
+    say("waiting until every request is answered")
+    traffic.await_answers()
     say("waiting until nothing moves")
-    unsettled = auditor.await_rest(jobs)
-    say("comparing the books")
-    account = compare(jobs, auditor.read_claims(jobs), auditor.read_ledger())
-    problems = traffic.problems + check_events(auditor.read_events(), jobs, traffic.accepted)
-    problems += [f"the API answered {status} {times} times" for status, times in clients.api.failures().items()]
+    unsettled = auditor.await_rest(_as_asked(plan.jobs, traffic.unwritten))
+    traffic.release(plan.last)
+    traffic.await_answers()
+    return unsettled + auditor.await_rest(plan.last)
+
+
+def _audit(
+    plan: Plan, traffic: Traffic, mischief: Mischief, auditor: Auditor, unsettled: list[str], began: float
+) -> Report:
+    jobs = _as_asked(plan.jobs + plan.last, traffic.unwritten)
+    claims = auditor.read_claims(jobs)
+    problems = traffic.problems + check_events(auditor.read_events(), jobs, traffic.accepted, claims)
     return Report(
         plan=plan,
-        account=account,
+        account=compare(jobs, claims, auditor.read_ledger()),
         mischief=mischief,
         unsettled=unsettled,
         problems=problems + _strangers(auditor.list_sends(), traffic.accepted),
         replayed=traffic.replayed,
-        repeated=clients.api.repeated,
+        repeated=auditor.repeated,
         seconds=time.monotonic() - began,
     )
 
 
-def _as_asked(job: Job, unwritten: set[str]) -> Job:
-    """The job without the questions that were never asked."""
-    return replace(job, letters=tuple(letter for letter in job.letters if letter.code not in unwritten))
+def _as_asked(jobs: Iterable[Job], unwritten: set[str]) -> list[Job]:
+    """Without the questions that were never asked."""
+    return [
+        replace(job, letters=tuple(letter for letter in job.letters if letter.code not in unwritten)) for job in jobs
+    ]
 
 
 def _strangers(sends: list[str], accepted: dict[str, str]) -> list[str]:

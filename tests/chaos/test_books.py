@@ -74,24 +74,32 @@ def test_said_answer_counts_before_drafts_that_were_dropped() -> None:
 
 def test_events_without_a_gap_and_with_each_end_once_are_in_order() -> None:
     told = [Told(seq=1, type="message.received", id="", text=f"pregunta {CODE}"), finished(2)]
-    assert check_events(told, [SEND, QUESTION], {"k": "snd_1"}) == []
+    assert check_events(told, [SEND, QUESTION], {"k": "snd_1"}, {}) == []
 
 
 @pytest.mark.parametrize("seqs", [(2,), (1, 3), (1, 2, 2)])
 def test_gap_and_repetition_of_seq_are_found(seqs: tuple[int, ...]) -> None:
-    assert any("follows" in problem for problem in check_events([finished(seq) for seq in seqs], [], {}))
+    assert any("follows" in problem for problem in check_events([finished(seq) for seq in seqs], [], {}, {}))
 
 
 @pytest.mark.parametrize("times", [0, 2])
 def test_end_told_never_or_twice_is_found(times: int) -> None:
     told = [finished(seq) for seq in range(1, times + 1)]
-    assert check_events(told, [SEND], {"k": "snd_1"}) == [f"send.finished was told {times} times of snd_1"]
+    assert check_events(told, [SEND], {"k": "snd_1"}, {}) == [f"send.finished was told {times} times of snd_1"]
 
 
 @pytest.mark.parametrize("times", [0, 2])
 def test_question_told_never_or_twice_is_found(times: int) -> None:
     told = [Told(seq=seq, type="message.received", id="", text=CODE) for seq in range(1, times + 1)]
-    assert check_events(told, [QUESTION], {}) == [f"message.received was told {times} times of {CODE}"]
+    assert check_events(told, [QUESTION], {}, {}) == [f"message.received was told {times} times of {CODE}"]
+
+
+@pytest.mark.parametrize("times", [0, 2])
+def test_firing_told_never_or_twice_is_found(times: int) -> None:
+    reminder = Job(key="r", kind=Kind.REMINDER, letters=SEND.letters)
+    told = [Told(seq=seq, type="reminder.fired", id="rem_1") for seq in range(1, times + 1)]
+    problems = check_events(told, [reminder], {"r": "rem_1"}, {CODE: Claimed(status="delivered")})
+    assert problems == [f"reminder.fired was told {times} times of rem_1"]
 
 
 def test_plan_repeats_with_its_seed_and_has_as_many_messages_and_kills() -> None:

@@ -30,12 +30,9 @@ def test_nothing_is_lost_or_repeated(stack: Stack) -> None:
     assert_books_balance(stack, make_plan(7, SIZE))
 
 
-def test_nothing_is_lost_or_repeated_on_postgresql(postgres_stack: Stack) -> None:
-    assert_books_balance(postgres_stack, make_plan(8, SIZE))
-
-
-def test_network_that_forgets_leaves_doubts_but_no_second_copy(stack: Stack) -> None:
-    assert_books_balance(stack, make_plan(9, SIZE, forgetful=True))
+def test_network_that_forgets_leaves_doubts_but_no_second_copy(postgres_stack: Stack) -> None:
+    """On PostgreSQL, for once."""
+    assert_books_balance(postgres_stack, make_plan(9, SIZE, forgetful=True))
 
 
 def assert_books_balance(stack: Stack, plan: Plan) -> None:

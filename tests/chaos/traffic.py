@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
@@ -40,12 +40,12 @@ class Traffic:
     def release(self, jobs: Iterable[Job]) -> None:
         self._futures += [self._threads.submit(self._do, job) for job in jobs]
 
-    def finish(self) -> None:
-        """Returns when every job is done."""
-        self._threads.shutdown(wait=True)
+    def await_answers(self) -> None:
+        """Returns when every job so far is done."""
+        wait(self._futures)
 
     def abandon(self) -> None:
-        """Drops what was not begun."""
+        """Ends, and drops what was not begun."""
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     def _do(self, job: Job) -> None:
