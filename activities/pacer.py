@@ -26,10 +26,10 @@ _LOOK_SECONDS = 1.0
 _REMEMBERED = 1000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Turn:
     """Who wants to send: the lowest rank goes first, of equals whoever was served longest ago. lead: seconds before
-    the message may leave at which the turn is wanted already, for "typing…".
+    the message may leave at which the turn is wanted already, for "typing…". Two of the same key are two turns.
     """
 
     lane: Lane
@@ -56,17 +56,14 @@ class Pacer:
         self._lanes = {lane: _Lane(dice) for lane in Lane}
         self._pacing: Pacing | None = None
         self._read_at = 0.0
+        self._reading = asyncio.Lock()
 
     async def pacing(self) -> Pacing:
-        """The number's pacing, as it was at most a second ago."""
-        if self._pacing is not None and self._clock() - self._read_at < _BELIEVED_SECONDS:
+        """The number's pacing, as it was at most a second ago: read once for all who ask meanwhile."""
+        async with self._reading:
+            if self._pacing is None or self._clock() - self._read_at >= _BELIEVED_SECONDS:
+                self._pacing = await self._read()
             return self._pacing
-        pace = await self._fetch_pace()
-        if self._pacing is None and pace.slow_at is not None:
-            ago = max(0.0, (self._now() - pace.slow_at).total_seconds())
-            self._lanes[Lane.SLOW].note(self._clock() - ago)
-        self._pacing, self._read_at = pace.pacing, self._clock()
-        return pace.pacing
 
     async def take(self, turn: Turn, stop: Stop, patience: float) -> bool:
         """Waits for the turn, which must be released; False when it does not come before the stop, or within so many
@@ -91,6 +88,15 @@ class Pacer:
         """Ends a turn. used: a message left, or was tried to: the next one has to keep its distance."""
         self._lanes[lane].end(self._clock() if used else None)
 
+    async def _read(self) -> Pacing:
+        """The first time, the slow lane learns when an earlier link last claimed in it."""
+        pace = await self._fetch_pace()
+        if self._pacing is None and pace.slow_at is not None:
+            ago = max(0.0, (self._now() - pace.slow_at).total_seconds())
+            self._lanes[Lane.SLOW].note(self._clock() - ago)
+        self._read_at = self._clock()
+        return pace.pacing
+
 
 class _Lane:
     """The turns of one lane: one at a time."""
@@ -109,7 +115,7 @@ class _Lane:
 
     def leave(self, turn: Turn) -> None:
         self._waiting.remove(turn)
-        self._changed.set()
+        self._wake_all()
 
     def delay(self, turn: Turn, gap: Gap, now: float) -> float | None:
         """Seconds until this turn may begin; None while it is somebody else's."""
@@ -131,7 +137,7 @@ class _Lane:
         self._busy = False
         if at is not None:
             self.note(at)
-        self._changed.set()
+        self._wake_all()
 
     def note(self, at: float) -> None:
         """A message left at that time; the next gap is drawn."""
@@ -139,11 +145,15 @@ class _Lane:
 
     async def wait(self, seconds: float) -> None:
         """Until something changed here, at most so long."""
-        self._changed.clear()
         try:
             await asyncio.wait_for(self._changed.wait(), max(seconds, 0.001))
         except TimeoutError:
             return
+
+    def _wake_all(self) -> None:
+        """An event for each change: with one that is cleared again, who is about to wait for it could miss it."""
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     def _next(self) -> Turn:
         order = {key: place for place, key in enumerate(self._served)}
