@@ -8,7 +8,7 @@ from itertools import count
 from typing import Any, TypeVar
 
 from sqlalchemy import select
-from sqlmodel import SQLModel
+from sqlmodel import SQLModel, col
 
 from boton.domain.businesses import Business
 from boton.domain.chats import ChatChange
@@ -26,7 +26,7 @@ from boton.store.events import SqlEventStore
 from boton.store.inbox import SqlInboxStore
 from boton.store.outbox import SqlOutboxStore
 from boton.store.sends import SqlSendStore
-from boton.store.tables import AliasRow, ChatRow, MessageRow, SendRow, TallyRow
+from boton.store.tables import AliasRow, ChatRow, MessageRow, TallyRow
 from boton.store.turns import SqlTurnStore
 from boton.store.work import SqlWorkStore
 from tests.store.builders import NOW, a_business, a_send, at, jid_of
@@ -72,11 +72,11 @@ class Stage:
         return step if isinstance(step, Idle) else step[0]
 
     async def _lane_left(self, send_id: str) -> Lane:
-        rows = sorted(
-            (row for row in await self.all(MessageRow) if row.send_id == send_id), key=lambda row: row.position or 0
-        )
-        left = [row for row in rows if row.status == MessageStatus.QUEUED] or rows
-        return Lane(left[0].lane or "")
+        messages = select(col(MessageRow.lane), col(MessageRow.status)).where(col(MessageRow.send_id) == send_id)
+        in_order = messages.order_by(col(MessageRow.position))
+        rows = await self.database.read(lambda session: session.execute(in_order).all())
+        left = [lane for lane, status in rows if status == MessageStatus.QUEUED]
+        return Lane(left[0] if left else rows[0][0])
 
     async def claim(self, send_id: str, *, now: datetime = NOW) -> Attempt:
         step = await self.advance(send_id, now=now)
