@@ -13,13 +13,12 @@ from typing import Any
 from tests.acceptance.stack import Stack
 from tests.acceptance.waiting import wait_for
 from tests.chaos.patient import Patient
-from tests.chaos.plan import Act, Deed
+from tests.chaos.plan import EVERY_PART, Act, Deed
 
 LOST_ACKS = 0.01
 _CUTS = 0.002
 _REFUSALS = 0.3
 _LATENCIES = (5, 20, 60, 120)
-_ALL_PARTS = ("link", "connections", "worker", "temporal", "simulator", "api")
 _DOUBTS = frozenset({"link", "connections", "simulator", "everything"})
 """Whose death or freezing may leave an attempt of which only the network knows whether it left."""
 
@@ -63,7 +62,7 @@ class Mischief:
         for undoing in self._undoing:
             undoing.join()
         self._put_faults({"forgetful": self._forgetful})
-        for part in _ALL_PARTS:
+        for part in EVERY_PART:
             wait_for(lambda part=part: self._stack.living(part), 90, f"a living {part}")  # type: ignore[misc]
 
     # ------------------------------------------------------------ processes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import count
@@ -14,8 +14,9 @@ T = TypeVar("T")
 CODE = r"c\d+-\d{6}"
 """Every text bears one: by it a message is known in the store, in the ledger and in the bot's answer."""
 
-PARTS = ("link", "link", "link", "simulator", "connections", "worker", "temporal", "api")
-"""In this order, round and round. Most can go wrong in the link; and it alone is restarted without a back-off."""
+EVERY_PART = ("link", "connections", "worker", "temporal", "simulator", "api")
+_VICTIMS = ("link", *EVERY_PART, "link")
+"""Killed in this order, round and round. Most can go wrong in the link; and it alone is restarted without a back-off."""
 
 _SHARES = {"bulk": 0.6, "opening": 0.08, "reminder": 0.08, "customer": 0.09}
 """Of the messages; the rest are direct."""
@@ -73,7 +74,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Act:
-    """One blow, `wait` seconds after the one before. part: killed or frozen. seconds: how long it lasts, where it
+    """One blow, `wait` seconds before the next. part: killed or frozen. seconds: how long it lasts, where it
     does. FALL: all of `boton up` at once, and Temporal's file with it.
     """
 
@@ -92,21 +93,18 @@ class Size:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """steps: a blow, and the requests that are let go after it; those of `first` before any, of `last` when nothing
-    moves any more.
-    """
+    """steps: requests, and the blow that follows them. last: requests for when nothing moves any more."""
 
     seed: int
     size: Size
     forgetful: bool
-    first: tuple[Job, ...]
-    steps: tuple[tuple[Act, tuple[Job, ...]], ...]
+    steps: tuple[tuple[tuple[Job, ...], Act], ...]
     last: tuple[Job, ...]
 
     @property
     def jobs(self) -> tuple[Job, ...]:
         """Without the last ones."""
-        return self.first + tuple(job for _, jobs in self.steps for job in jobs)
+        return tuple(job for jobs, _ in self.steps for job in jobs)
 
 
 def make_plan(seed: int, size: Size, *, forgetful: bool = False) -> Plan:
@@ -115,17 +113,16 @@ def make_plan(seed: int, size: Size, *, forgetful: bool = False) -> Plan:
     source = _Jobs(seed, random)
     jobs, last = source.draw(size.messages), source.draw_last()
     acts = _draw_acts(size.kills, random)
-    slices = [tuple(jobs[at :: len(acts) + 1]) for at in range(len(acts) + 1)]
-    steps = tuple(zip(acts, slices[1:], strict=True))
-    return Plan(seed=seed, size=size, forgetful=forgetful, first=slices[0], steps=steps, last=last)
+    slices = [tuple(jobs[at * len(jobs) // len(acts) : (at + 1) * len(jobs) // len(acts)]) for at in range(len(acts))]
+    return Plan(seed=seed, size=size, forgetful=forgetful, steps=tuple(zip(slices, acts, strict=True)), last=last)
 
 
 # ---------------------------------------------------------------- blows
 
 
 def _draw_acts(kills: int, random: Random) -> list[Act]:
-    acts = [Act(deed=Deed.KILL, part=PARTS[at % len(PARTS)], wait=_draw_wait(random)) for at in range(kills)]
-    acts += [_freeze(part, random) for part in _take(("link", "worker", "connections", "temporal", "api"), kills // 8)]
+    acts = [Act(deed=Deed.KILL, part=_VICTIMS[at % len(_VICTIMS)], wait=_draw_wait(random)) for at in range(kills)]
+    acts += [_freeze(part, random) for part in _take(random.sample(EVERY_PART, len(EVERY_PART)), kills // 8)]
     acts += [Act(deed=Deed.CUT, seconds=random.uniform(1, 5), wait=_draw_wait(random)) for _ in range(kills // 8)]
     acts += [_refuse(code, random) for code in _take((429, 463), kills // 8)]
     acts += [Act(deed=Deed.FALL, wait=_draw_wait(random)) for _ in range(kills // 40)]
@@ -146,7 +143,7 @@ def _draw_wait(random: Random) -> float:
     return random.uniform(*_ACT_EVERY)
 
 
-def _take(things: tuple[T, ...], how_many: int) -> list[T]:
+def _take(things: Sequence[T], how_many: int) -> list[T]:
     return [things[at % len(things)] for at in range(how_many)]
 
 

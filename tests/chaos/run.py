@@ -41,26 +41,25 @@ def run_chaos(stack: Stack, plan: Plan, say: Callable[[str], None] = lambda _: N
 
 
 def _rage(plan: Plan, traffic: Traffic, mischief: Mischief, say: Callable[[str], None]) -> None:
-    """Blow after blow, each followed by new requests. One that is not possible now waits for its turn."""
+    """New requests, a blow, new requests… A blow that is not possible now waits for its turn."""
     mischief.begin()
-    traffic.release(plan.first)
     try:
-        acts, slices = [act for act, _ in plan.steps], [jobs for _, jobs in plan.steps]
+        acts, slices = [act for _, act in plan.steps], [jobs for jobs, _ in plan.steps]
         for at, jobs in enumerate(slices):
+            traffic.release(jobs)
             act = _strike(acts, mischief)
             say(f"{at + 1}/{len(slices)} {act.deed} {act.part}{act.code or ''}")
-            traffic.release(jobs)
     finally:
         mischief.end()
 
 
 def _strike(acts: list[Act], mischief: Mischief) -> Act:
-    """Performs the first act that is possible, and takes it off the list."""
-    threading.Event().wait(acts[0].wait)
+    """Performs the first act that is possible, takes it off the list, and lets its consequences unfold."""
     while True:
         for act in acts:
             if mischief.perform(act):
                 acts.remove(act)
+                threading.Event().wait(act.wait)
                 return act
         threading.Event().wait(_TRY_AGAIN)
 

@@ -109,7 +109,7 @@ def test_plan_repeats_with_its_seed_and_has_as_many_messages_and_kills() -> None
     assert plan == make_plan(7, size)
     assert plan != make_plan(8, size)
     assert len(codes) == len(set(codes)) == 1000
-    assert sum(act.deed == "kill" for act, _ in plan.steps) == 40
+    assert sum(act.deed == "kill" for _, act in plan.steps) == 40
     assert {job.kind for job in plan.jobs} == set(Kind)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.acceptance.stack import Stack, running
-from tests.chaos.plan import PARTS, Plan, Size, make_plan
+from tests.chaos.plan import EVERY_PART, Plan, Size, make_plan
 from tests.chaos.run import SETTINGS, run_chaos
 
 pytestmark = pytest.mark.timeout(600)
@@ -38,6 +38,6 @@ def test_network_that_forgets_leaves_doubts_but_no_second_copy(postgres_stack: S
 def assert_books_balance(stack: Stack, plan: Plan) -> None:
     report = run_chaos(stack, plan)
     assert report.passed, f"{report}\n{stack.logs()}"
-    assert report.mischief.kills.keys() >= set(PARTS)
+    assert report.mischief.kills.keys() >= set(EVERY_PART)
     assert report.account.messages.total() >= 0.9 * plan.size.messages
     assert sum(report.account.statuses[status] for status in ("sent", "delivered", "read")) >= plan.size.messages / 2
