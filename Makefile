@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check chaos lock clean
+.PHONY: run test check chaos bench lock clean
 
 run: .venv/run.stamp
 	@exec $(BIN)/boton up
@@ -15,6 +15,10 @@ check: .venv/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The figures of docs/benchmarks.md, on a quiet machine: some 12 minutes. ARGS: names of benches.
+bench: .venv/dev.stamp
+	@$(BIN)/python -m bench $(ARGS)
 
 # Thousands of messages while everything is killed, frozen and cut off: ARGS="--seed 7 --messages 10000 --kills 100".
 chaos: .venv/dev.stamp

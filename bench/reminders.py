@@ -1,0 +1,98 @@
+"""reminders.idle: the workers' memory with very many pending reminders, beside what it was without one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import psutil
+from temporalio.client import Client
+
+from bench.figures import Figure, Reach
+from bench.numbers import fresh_numbers
+from bench.progress import BenchFailed, say
+from bench.scale import Scale
+from bench.stack import Stack, running_stack
+from boton.names import REMINDER_WORKFLOW
+from boton.temporal import TemporalAddress, connect
+
+_REMINDERS = 10_000
+_WARM_UP = 300
+_CLIENTS = 4
+_QUIET_CPU = 5.0
+"""Per cent of a core, over a second: below it a worker has nothing to do any more."""
+
+_QUIET_SECONDS = 300
+_MB = 1024 * 1024
+
+
+async def run(scale: Scale) -> list[Figure]:
+    """No process is restarted in between. "None" is measured after some reminders that were cancelled: a worker that
+    has never run a workflow is smaller by what every worker loads and keeps, whatever is pending.
+    """
+    reminders = scale.of(_REMINDERS, least=100)
+    with running_stack() as stack:
+        client = await connect(TemporalAddress(target=stack.temporal))
+        fresh = _measure(stack)
+        _cancel(stack, _create(stack, scale.of(_WARM_UP, least=100)))
+        await _wait_for_pending(client, 0)
+        without = _measure(stack)
+        _create(stack, reminders)
+        await _wait_for_pending(client, reminders)
+        with_them = _measure(stack)
+    return [
+        Figure(
+            name="reminders.idle",
+            value=with_them / _MB,
+            unit="MB PSS",
+            against=without / _MB,
+            basis=f"{reminders} pending; none pending ({fresh / _MB:.0f} MB before the first)",
+            reach=Reach(1.1),
+        )
+    ]
+
+
+def _create(stack: Stack, count: int) -> list[str]:
+    """So many reminders, due in a month; their ids."""
+    numbers = fresh_numbers(count)
+    with ThreadPoolExecutor(_CLIENTS) as threads:
+        parts = [numbers[start::_CLIENTS] for start in range(_CLIENTS)]
+        created = [id for ids in threads.map(lambda part: _create_some(stack, part), parts) for id in ids]
+    say(f"reminders.idle: {len(created)} made")
+    return created
+
+
+def _create_some(stack: Stack, numbers: Sequence[str]) -> list[str]:
+    api, due = stack.api(), datetime.now(UTC) + timedelta(days=30)
+    made = []
+    for place, number in enumerate(numbers):
+        at = (due + timedelta(seconds=place)).isoformat()
+        made.append(str(api.post("/reminders", {"to": number, "message": "Your appointment.", "at": at})["id"]))
+    return made
+
+
+def _cancel(stack: Stack, ids: Sequence[str]) -> None:
+    api = stack.api()
+    for id in ids:
+        api.call("DELETE", f"/reminders/{id}")
+
+
+async def _wait_for_pending(client: Client, expected: int) -> None:
+    """Until so many reminders' workflows wait for their timers."""
+    query = f"WorkflowType = '{REMINDER_WORKFLOW}' AND ExecutionStatus = 'Running'"
+    for _ in range(_QUIET_SECONDS):
+        if (await client.count_workflows(query)).count == expected:
+            return
+        await asyncio.sleep(1)
+    raise BenchFailed(f"{expected} reminder workflows were never pending")
+
+
+def _measure(stack: Stack) -> int:
+    """Bytes of the workers' processes, once they have nothing to do."""
+    processes = [psutil.Process(pid) for pid in stack.pids("worker")]
+    for _ in range(_QUIET_SECONDS):
+        if sum(process.cpu_percent(interval=1.0) for process in processes) < _QUIET_CPU:
+            return sum(process.memory_full_info().pss for process in processes)
+    raise BenchFailed("the workers never came to rest")
