@@ -160,9 +160,10 @@ class _Flow:
         try:
             return await self._run()
         finally:
+            left: list[Result] = []
             while self._in_flight:
-                for result in await self._collect():
-                    await self._courier.record(result)
+                left += await self._collect()
+            await self._courier.record_all(left)
 
     async def _run(self) -> Idle:
         results: Sequence[Result] = ()
@@ -175,8 +176,12 @@ class _Flow:
             results = await self._collect() if self._in_flight else ()
 
     async def _room(self) -> int:
-        """How many messages may be claimed; after a failure one, to try."""
-        if self._drains or self._limit.is_over or not await self._goes():
+        """How many messages may be claimed; after a failure one, to try. Never raises: results wait to be recorded."""
+        try:
+            if self._drains or self._limit.is_over or not await self._goes():
+                return 0
+        except Exception as error:  # noqa: BLE001 - whatever the store's driver raises
+            self._error, self._drains = error, True
             return 0
         return (1 if self._patience.is_tried else _WINDOW) - len(self._in_flight)
 

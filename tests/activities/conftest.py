@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from itertools import count
 
 import pytest_asyncio
 
@@ -45,9 +47,15 @@ class Bench:
             clock=self.clock,
         )
 
-    def sending(self) -> SendingActivities:
-        pacer = Pacer(lambda: self.outbox.fetch_pace(self.connection.id), self.clock)
-        return SendingActivities(self.courier(), pacer, self.clock)
+    def sending(self, pacer: Pacer | None = None) -> SendingActivities:
+        return SendingActivities(self.courier(), pacer or self.pacer(), self.clock)
+
+    def pacer(self, seconds: Callable[[], float] = time.monotonic) -> Pacer:
+        return Pacer(lambda: self.outbox.fetch_pace(self.connection.id), self.clock, clock=seconds)
+
+    def fresh_pacer(self) -> Pacer:
+        """One that takes no pacing for the present one that it has not just read."""
+        return self.pacer(count(step=10.0).__next__)
 
     async def pace(self, **pacing: object) -> None:
         """`pacing` as POST /config stores it."""

@@ -36,15 +36,36 @@ class ScriptedGateway:
         self.open_wire = asyncio.Event()
         self.open_wire.set()
         self.on_the_wire = asyncio.Event()
+        self._held: dict[str, asyncio.Event] = {}
+        self.most_at_once = 0
+        self._at_once = 0
 
     async def send_text(self, attempt: Attempt) -> Sent:
         self.tried.append(attempt)
         self.on_the_wire.set()
-        await self.open_wire.wait()
+        self._at_once += 1
+        self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            await self._wait_on_the_wire(attempt)
+        finally:
+            self._at_once -= 1
         if self.answers:
             raise self.answers.popleft()
         self.wire.append(attempt)
         return Sent(whatsapp_id=f"WA-{len(self.wire)}", at=AT)
+
+    def hold(self, *message_ids: str) -> None:
+        self._held.update({message_id: asyncio.Event() for message_id in message_ids})
+
+    def let_go(self, message_id: str) -> None:
+        """Of a message that was held."""
+        self._held[message_id].set()
+
+    async def _wait_on_the_wire(self, attempt: Attempt) -> None:
+        await asyncio.sleep(0)
+        await self.open_wire.wait()
+        if attempt.message_id in self._held:
+            await self._held[attempt.message_id].wait()
 
     async def find_outcome(self, attempt: Attempt) -> Outcome:
         self.asked.append(attempt)
