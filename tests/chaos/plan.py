@@ -16,7 +16,7 @@ CODE = r"c\d+-\d{6}"
 
 EVERY_PART = ("link", "connections", "worker", "temporal", "simulator", "api")
 _VICTIMS = ("link", *EVERY_PART, "link")
-"""Killed in this order, round and round. Most can go wrong in the link; and it alone is restarted without a back-off."""
+"""Killed in this order, round and round. Most can go wrong in the link, which is restarted at once."""
 
 _SHARES = {"bulk": 0.6, "opening": 0.08, "reminder": 0.08, "customer": 0.09}
 """Of the messages; the rest are direct."""
@@ -136,7 +136,7 @@ def _freeze(part: str, random: Random) -> Act:
 
 
 def _refuse(code: int, random: Random) -> Act:
-    return Act(deed=Deed.REFUSE, code=code, seconds=random.uniform(0.3, 1.0), wait=_draw_wait(random))
+    return Act(deed=Deed.REFUSE, code=code, seconds=random.uniform(0.5, 2.0), wait=_draw_wait(random))
 
 
 def _draw_wait(random: Random) -> float:
