@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from api.schemas.base import Body, Document, Timestamp
 from boton.domain.businesses import BotPurpose, Business, Tally
@@ -55,12 +56,18 @@ class SlowLane(Document):
         return cls(open=False, reason=closure.detail, code=closure.code, reopens_at=closure.until)
 
 
+def _check_open(value: bool) -> bool:
+    if not value:
+        raise PydanticCustomError("open", "only true: a lane is closed by WhatsApp's refusals, a send by pausing it")
+    return value
+
+
 class SlowLaneIn(Body):
     """Opens the lane before its time; it closes again at the next refusal."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"open": True}})
 
-    open: Literal[True]
+    open: Annotated[bool, AfterValidator(_check_open), Field(json_schema_extra={"const": True})]
 
 
 class StatusOut(Document):
