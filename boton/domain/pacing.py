@@ -201,14 +201,20 @@ def quiet_until(hours: QuietHours | None, now: datetime) -> datetime | None:
     """When the quiet hours end in which `now` lies; None when it lies in none."""
     if hours is None:
         return None
-    local = now.astimezone(hours.zone)
-    wall = local.time()
-    if hours.start < hours.end:
-        quiet, end_day = hours.start <= wall < hours.end, local.date()
-    else:
-        quiet = wall >= hours.start or wall < hours.end
-        end_day = local.date() + timedelta(days=wall >= hours.start)
-    return at_wall_time(end_day, hours.end, hours.zone) if quiet else None
+    today = now.astimezone(hours.zone).date()
+    for day in (today - timedelta(days=1), today):
+        began, ends = _quiet_span(hours, day)
+        if began <= now < ends:
+            return ends
+    return None
+
+
+def _quiet_span(hours: QuietHours, day: date) -> tuple[datetime, datetime]:
+    """The quiet hours that begin on that day. Moments are compared, not the clock on the wall, which shows an hour
+    twice when it is put back.
+    """
+    end_day = day + timedelta(days=hours.end <= hours.start)
+    return at_wall_time(day, hours.start, hours.zone), at_wall_time(end_day, hours.end, hours.zone)
 
 
 def quiet_since(hours: QuietHours, now: datetime) -> datetime:
@@ -268,7 +274,7 @@ class ClosingTimes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Closure:
-    """The slow lane is closed until then. code: WhatsApp's; count: how often in a row."""
+    """The slow lane is closed until then. code: WhatsApp's; count: how many 463 in a row."""
 
     code: str
     at: datetime
@@ -290,16 +296,25 @@ _LONGEST = 7
 def close_lane(last: Closure | None, code: str, until: datetime | None, times: ClosingTimes, now: datetime) -> Closure:
     """What a refusal makes of the slow lane. until: the end of a ban, where WhatsApp told it.
 
-    A refusal of a message that was on its way when the lane was closed changes nothing.
+    A refusal of a message that was on its way when the lane was closed changes nothing, unless it weighs more.
     """
-    if last is not None and last.until > now and (until is None or until <= last.until):
-        return last
-    first = {REACHOUT: times.after_463, **dict.fromkeys(_BANS, times.after_ban)}.get(code, times.after_429)
-    if code != REACHOUT or last is None or last.code != REACHOUT or now - last.until > _LONGEST * times.after_463:
-        return Closure(code=code, at=now, until=until or now + first)
-    count = last.count + 1
-    length = times.after_463 * min(2 ** (count - 1), _LONGEST)
-    return Closure(code=code, at=now, until=until or now + length, count=count)
+    count = _reachouts(last, times, now) + (code == REACHOUT)
+    closure = Closure(code=code, at=now, until=until or now + _length(code, count, times), count=count)
+    if last is None or last.until <= now:
+        return closure
+    is_same = until is None and refusal_label(code) == refusal_label(last.code)
+    return last if is_same or closure.until <= last.until else closure
+
+
+def _reachouts(last: Closure | None, times: ClosingTimes, now: datetime) -> int:
+    """How many 463 came in a row; after a long time without one they are forgotten."""
+    return 0 if last is None or now - last.until > _LONGEST * times.after_463 else last.count
+
+
+def _length(code: str, count: int, times: ClosingTimes) -> timedelta:
+    if code == REACHOUT:
+        return times.after_463 * min(1 << (count - 1), _LONGEST)
+    return times.after_ban if code in _BANS else times.after_429
 
 
 def closure_detail(code: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Select, select
+from sqlalchemy import ColumnElement, Select, or_, select
 from sqlmodel import Session, col
 
 from boton.domain.events import NewEvent
@@ -14,9 +14,9 @@ from boton.domain.gateway import Attempt
 from boton.domain.messages import UNFINISHED, Lane, MessageError, MessageStatus
 from boton.domain.pacing import Pacing, Wait, WaitReason
 from boton.domain.sends import SendCategory, SendKind, SendStatus
-from boton.ports import Idle
+from boton.ports import Idle, Result
 from boton.store import pace
-from boton.store.claims import claim
+from boton.store.claims import claim, settle_forbidden
 from boton.store.ending import cancel_queued, end_if_over, expire_queued
 from boton.store.outages import away_seconds
 from boton.store.steps import lock_chats, lock_messages
@@ -27,8 +27,14 @@ _SETTLED_AT_ONCE = 100
 
 _OPENINGS_AT_ONCE = 10
 _IN_FLIGHT_AGAIN = timedelta(seconds=2)
+_GOING_ON = timedelta(minutes=1)
+"""A send of which something was claimed goes on by itself for so long: until then the sweeper lets it be."""
+
 _OTHER_LANE_AGAIN = timedelta(minutes=10)
 """A send that waits in one lane may have work in the other: the sweeper looks at it sooner."""
+
+_WHOLE = frozenset({WaitReason.SCHEDULED, WaitReason.QUIET_HOURS})
+"""What a send waits for in all its lanes."""
 
 _EXPIRED = MessageError(code="expired", detail="it was not sent before its expiresAt")
 _AWAY = MessageError(code="expired", detail="the phone was away for longer than sendTtlHours")
@@ -46,7 +52,8 @@ def next_step(
     """At most `room` attempts, or why there are none. With no room only what ends the send is looked at."""
     match SendStatus(send.status):
         case SendStatus.PAUSED:
-            return Idle(why="paused")
+            events += end_if_over(session, send, now)
+            return Idle(why="paused" if send.finished_at is None else "done")
         case SendStatus.FINISHED:
             return Idle(why="done")
         case SendStatus.CANCELLED:
@@ -54,7 +61,7 @@ def next_step(
             events += told
             return _end(session, send, lane, now, events)
     if send.send_at is not None and send.send_at > now:
-        return _wait(send, lane, Wait(reason=WaitReason.SCHEDULED, until=send.send_at), now)
+        return _wait(session, send, lane, Wait(reason=WaitReason.SCHEDULED, until=send.send_at), now)
     if (expired := _find_expired(session, connection, send, now)) is not None:
         _, told = expire_queued(session, send, expired, now, _SETTLED_AT_ONCE)
         events += told
@@ -93,39 +100,42 @@ def _find_expired(session: Session, connection: ConnectionRow, send: SendRow, no
     return _AWAY if away_seconds(session, connection, due, now) > send.ttl_seconds else None
 
 
-def _wait(send: SendRow, lane: Lane, wait: Wait, now: datetime) -> Idle:
-    """Says in the send what it waits for, and the sweeper when to look again; sooner where another lane may go on."""
+def _wait(session: Session, send: SendRow, lane: Lane, wait: Wait, now: datetime) -> Idle:
+    """Says in the send what it waits for, and the sweeper when to look again; sooner where the other lane goes on."""
     until = wait.until if send.expires_at is None else min(wait.until, send.expires_at)
-    if lane is Lane.SLOW or send.lanes == Lane.FAST:
+    if wait.reason in _WHOLE or _speaks(send, lane):
         send.waiting = wait.reason.value
-    is_shared = " " in send.lanes and wait.reason is not WaitReason.SCHEDULED
-    send.next_step_at = min(until, now + _OTHER_LANE_AGAIN) if is_shared else until
+    goes_on = wait.reason not in _WHOLE and _is_left(session, send, col(MessageRow.lane) != lane.value)
+    send.next_step_at = min(until, now + _OTHER_LANE_AGAIN) if goes_on else until
     return Idle(why="wait", until=until, reason=wait.reason.value)
+
+
+def _speaks(send: SendRow, lane: Lane) -> bool:
+    """Whether it is this lane that says what the send waits for: the slow one, where there is one."""
+    return lane is Lane.SLOW or send.lanes == Lane.FAST
 
 
 def _end(session: Session, send: SendRow, lane: Lane, now: datetime, events: list[NewEvent]) -> Idle:
     """Nothing is claimed now: `more`, while something is queued in this lane; `done`, when nothing is left at all."""
     session.flush()
-    left = {
-        (row[0], row[1])
-        for row in session.execute(
-            select(col(MessageRow.lane), col(MessageRow.status))
-            .where(
-                col(MessageRow.send_id) == send.id,
-                col(MessageRow.lane).in_(send.lanes.split()),
-                col(MessageRow.status).in_([status.value for status in UNFINISHED]),
-            )
-            .distinct()
-        )
-    }
-    if (lane.value, MessageStatus.QUEUED.value) in left:
+    here = col(MessageRow.lane) == lane.value
+    if _is_left(session, send, here, MessageStatus.QUEUED):
         return Idle(why="more")
-    if (lane.value, MessageStatus.SENDING.value) in left:
+    if _is_left(session, send, here, MessageStatus.SENDING):
         return Idle(why="wait", until=now + _IN_FLIGHT_AGAIN, reason=WaitReason.IN_FLIGHT.value)
-    if left:
-        return Idle(why="lane_done")
     events += end_if_over(session, send, now)
-    return Idle(why="done")
+    return Idle(why="lane_done" if send.finished_at is None else "done")
+
+
+def _is_left(session: Session, send: SendRow, lanes: ColumnElement[bool], *statuses: MessageStatus) -> bool:
+    """Whether a message of the send is in one of these statuses, or of all that are unfinished."""
+    left = select(col(MessageRow.id)).where(
+        col(MessageRow.send_id) == send.id,
+        col(MessageRow.lane).in_(send.lanes.split()),
+        lanes,
+        col(MessageRow.status).in_([status.value for status in statuses or UNFINISHED]),
+    )
+    return session.execute(left.limit(1)).first() is not None
 
 
 # ---------------------------------------------------------------- claiming
@@ -134,29 +144,31 @@ def _end(session: Session, send: SendRow, lane: Lane, now: datetime, events: lis
 def _claim_some(step: _Step, room: int) -> Sequence[Attempt] | Idle:
     wait, only_known = _find_wait(step)
     if wait is not None and not only_known:
-        return _wait(step.send, step.lane, wait, step.now)
+        return _wait_or_end(step, wait)
     attempts: list[Attempt] = []
+    room = 1 if step.lane is Lane.SLOW and pace.is_paced(step.pacing) else room
     for row, chat in _lock_queued(step, room, only_known=only_known):
+        if settle_forbidden(
+            step.session, chat, row, step.now, step.events, step.send, step.pacing.unanswered_marketing
+        ):
+            continue
         idle = _find_obstacle(step, row, chat)
         if idle is not None:
             return _going(step, attempts) or idle
-        attempt = claim(
-            step.session,
-            chat,
-            row,
-            step.connection.epoch,
-            step.now,
-            step.events,
-            step.send,
-            step.pacing.unanswered_marketing,
-        )
-        if attempt is not None:
-            attempts.append(attempt)
-            _count(step, chat)
+        _count(step, chat)
+        attempts.append(claim(step.session, chat, row, step.connection.epoch, step.now, step.events, step.send))
     if going := _going(step, attempts):
         return going
     if wait is not None and not _has_known(step):
-        return _wait(step.send, step.lane, wait, step.now)
+        return _wait_or_end(step, wait)
+    return _end(step.session, step.send, step.lane, step.now, step.events)
+
+
+def _wait_or_end(step: _Step, wait: Wait) -> Idle:
+    """Waits only where something is queued in the lane still: the last message of a send may close it."""
+    step.session.flush()
+    if step.session.execute(_queued(step, 1, only_known=False)).first() is not None:
+        return _wait(step.session, step.send, step.lane, wait, step.now)
     return _end(step.session, step.send, step.lane, step.now, step.events)
 
 
@@ -182,14 +194,32 @@ def _has_known(step: _Step) -> bool:
 
 def _queued(step: _Step, limit: int, *, only_known: bool) -> Select[str, str]:
     """The lane's next messages, and their chats."""
-    statement = select(col(MessageRow.id), col(MessageRow.chat_id)).where(
-        col(MessageRow.send_id) == step.send.id,
-        col(MessageRow.lane) == step.lane.value,
-        col(MessageRow.status) == MessageStatus.QUEUED.value,
-    )
+    statement = _next_of(step.send, step.lane)
     if only_known:
         statement = statement.join(ChatRow, col(ChatRow.id) == col(MessageRow.chat_id)).where(col(ChatRow.known))
-    return statement.order_by(col(MessageRow.position)).limit(limit)
+    return statement.limit(limit)
+
+
+def _next_of(send: SendRow, lane: Lane) -> Select[str, str]:
+    queued = select(col(MessageRow.id), col(MessageRow.chat_id)).where(
+        col(MessageRow.send_id) == send.id,
+        col(MessageRow.lane) == lane.value,
+        col(MessageRow.status) == MessageStatus.QUEUED.value,
+    )
+    return queued.order_by(col(MessageRow.position))
+
+
+def lock_in_order(session: Session, send: SendRow, lane: Lane, record: Sequence[Result], room: int) -> None:
+    """All the chats that the transaction will touch, in the order of their ids: locked first those of the results and
+    then those of the claims, it could wait for one who waits for it. SQLite has one writer, and locks no rows.
+    """
+    if not record or room == 0 or session.get_bind().dialect.name == "sqlite":
+        return
+    ended = [result.attempt.message_id for result in record]
+    of_results = select(col(MessageRow.chat_id)).where(col(MessageRow.id).in_(ended))
+    chats = _next_of(send, lane).with_only_columns(col(MessageRow.chat_id)).limit(room)
+    either = or_(col(ChatRow.id).in_(of_results), col(ChatRow.id).in_(chats))
+    session.execute(select(col(ChatRow.id)).where(either).order_by(col(ChatRow.id)).with_for_update(key_share=True))
 
 
 def _lock_queued(step: _Step, room: int, *, only_known: bool) -> list[tuple[MessageRow, ChatRow]]:
@@ -231,8 +261,9 @@ def _going(step: _Step, attempts: list[Attempt]) -> list[Attempt]:
     if attempts:
         if send.status != SendStatus.RUNNING:
             send.status, send.started_at = SendStatus.RUNNING.value, send.started_at or step.now
-        if send.waiting is not None and (step.lane is Lane.SLOW or send.lanes == Lane.FAST):
+        if send.waiting in _WHOLE or _speaks(send, step.lane):
             send.waiting = None
-        if send.next_step_at is None or send.next_step_at > step.now:
-            send.next_step_at = step.now
+        due = send.next_step_at
+        if due is None or not step.now + _GOING_ON / 2 <= due <= step.now + _OTHER_LANE_AGAIN:
+            send.next_step_at = step.now + _GOING_ON
     return attempts

@@ -1,4 +1,4 @@
-"""One claim: `queued → sending` under the guards of the message's kind, of a chat and a message that are locked."""
+"""One claim: the guards of the message's kind, then `queued → sending`. Chat and message are locked."""
 
 from __future__ import annotations
 
@@ -17,6 +17,25 @@ from boton.store.steps import end_conversation, move, show_in_chat
 from boton.store.tables import ChatRow, ConversationRow, MessageRow, SendRow
 
 
+def settle_forbidden(
+    session: Session,
+    chat: ChatRow,
+    row: MessageRow,
+    now: datetime,
+    events: list[NewEvent],
+    send: SendRow | None = None,
+    unanswered_cap: int | None = None,
+) -> bool:
+    """Whether a guard forbids this queued message, which settles it."""
+    refusal = forbids(MessageKind(row.kind), _facts(chat, row, send, unanswered_cap, now), now)
+    if refusal is None:
+        return False
+    events += move(row, refusal.status, now, refusal.error)
+    if row.kind == MessageKind.OPENING:
+        events += end_conversation(session, chat, row.conversation_id, ConversationStatus.CANCELLED, None, now)
+    return True
+
+
 def claim(
     session: Session,
     chat: ChatRow,
@@ -25,15 +44,8 @@ def claim(
     now: datetime,
     events: list[NewEvent],
     send: SendRow | None = None,
-    unanswered_cap: int | None = None,
-) -> Attempt | None:
-    """The attempt; None when a guard forbade the message, which settles it. `row` is queued."""
-    refusal = forbids(MessageKind(row.kind), _facts(chat, row, send, unanswered_cap, now), now)
-    if refusal is not None:
-        events += move(row, refusal.status, now, refusal.error)
-        if row.kind == MessageKind.OPENING:
-            events += end_conversation(session, chat, row.conversation_id, ConversationStatus.CANCELLED, None, now)
-        return None
+) -> Attempt:
+    """The attempt of a queued message that no guard forbids."""
     events += move(row, MessageStatus.SENDING, now)
     row.attempt_id, row.epoch, row.at = new_id(Prefix.ATTEMPT), epoch, now
     if row.kind == MessageKind.OPENING:

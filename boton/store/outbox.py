@@ -16,8 +16,8 @@ from boton.domain.sends import SendCategory
 from boton.errors import NotFound, StaleEpoch
 from boton.ports import Idle, NumberPace, Preview, Result
 from boton.store import pace
-from boton.store.advancing import next_step
-from boton.store.claims import claim, to_attempt
+from boton.store.advancing import lock_in_order, next_step
+from boton.store.claims import claim, settle_forbidden, to_attempt
 from boton.store.connections import own
 from boton.store.engine import Database
 from boton.store.events import append_events
@@ -97,6 +97,7 @@ def _advance(
         events = record_results(session, record, now)
     else:
         send = _lock_send(session, send_id, connection_id)
+        lock_in_order(session, send, lane, record, room)
         events = record_results(session, record, now)
         step = next_step(session, connection, send, lane, room, now, events)
     session.flush()
@@ -127,7 +128,8 @@ def _claim_message(session: Session, message_id: str, connection_id: str, epoch:
     if row is None or row.status != MessageStatus.QUEUED:
         return None
     events: list[NewEvent] = []
-    attempt = claim(session, chat, row, epoch, now, events)
+    forbidden = settle_forbidden(session, chat, row, now, events)
+    attempt = None if forbidden else claim(session, chat, row, epoch, now, events)
     session.flush()
     append_events(session, events)
     return attempt

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlmodel import Session, col
 
 from boton.domain.connections import Gateway
@@ -88,6 +88,23 @@ def count_in_day(session: Session, business: BusinessRow, connection: Connection
     session.execute(insert_or_ignore(session.get_bind().dialect, LaneDayRow), {**key, "claimed": 0, "last_at": now})
     row = session.get_one(LaneDayRow, (connection.id, day), with_for_update=True, populate_existing=True)
     row.claimed, row.last_at = row.claimed + 1, now
+
+
+def uncount_in_day(session: Session, row: MessageRow) -> None:
+    """A message that was claimed in the slow lane never left: while the phone is away none uses up the day."""
+    business = session.get_one(BusinessRow, row.business_id)
+    day = day_of(row.at, to_zone(business.timezone))
+    counted = (
+        col(LaneDayRow.connection_id) == row.connection_id,
+        col(LaneDayRow.day) == day,
+        col(LaneDayRow.claimed) > 0,
+    )
+    session.execute(
+        update(LaneDayRow)
+        .where(*counted)
+        .values(claimed=LaneDayRow.claimed - 1)
+        .execution_options(synchronize_session=False)
+    )
 
 
 # ---------------------------------------------------------------- closing

@@ -9,9 +9,10 @@ from sqlalchemy import select
 from sqlmodel import Session, col
 
 from boton.domain.events import NewEvent
-from boton.domain.messages import MessageError, MessageStatus, may_become
+from boton.domain.messages import Lane, MessageError, MessageKind, MessageStatus, may_become
 from boton.domain.sends import SendCategory
 from boton.ports import Result
+from boton.store.pace import uncount_in_day
 from boton.store.receipts import Known, record_whatsapp_ids
 from boton.store.steps import end_failed_opening, lock_chats, lock_messages, move, unshow_in_chat
 from boton.store.tables import ChatRow, MessageRow, SendRow
@@ -19,6 +20,9 @@ from boton.store.tables import ChatRow, MessageRow, SendRow
 _TOO_LATE = MessageError(code="not_sent", detail="it turned out, too late to send it, that it never left")
 _REFUSALS = 3
 """Times that WhatsApp may refuse the number for one message before the message fails."""
+
+_COLD = frozenset({MessageKind.OPENING, MessageKind.MARKETING})
+"""What counts in the slow lane's day also when it goes to a known contact."""
 
 
 def record_results(session: Session, results: Sequence[Result], now: datetime) -> list[NewEvent]:
@@ -70,6 +74,8 @@ def _read(row: MessageRow, result: Result) -> tuple[MessageStatus, MessageError 
 
 def _take_back(session: Session, chat: ChatRow, row: MessageRow, now: datetime) -> None:
     """The message never left: it is due again, and nobody saw it."""
+    if row.lane == Lane.SLOW and (row.kind in _COLD or not chat.known):
+        uncount_in_day(session, row)
     row.attempt_id, row.at = None, row.created_at
     unshow_in_chat(session, chat, row)
     if row.send_id is None:

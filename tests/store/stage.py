@@ -65,11 +65,22 @@ class Stage:
 
     async def advance(self, send_id: str, *, record: Result | None = None, now: datetime = NOW) -> Attempt | Idle:
         """One message at a time, in the lane of the send's first one that is left."""
-        lane, results = await self._lane_left(send_id), [record] if record else []
-        step = await self.outbox.advance_send(
-            send_id, self.connection.id, self.epoch, lane, record=results, room=1, now=now
-        )
+        step = await self.step(send_id, *[record] if record else [], now=now)
         return step if isinstance(step, Idle) else step[0]
+
+    async def step(
+        self, send_id: str, *record: Result, lane: Lane | None = None, room: int = 1, now: datetime = NOW
+    ) -> Sequence[Attempt] | Idle:
+        """One transaction of a lane's batch."""
+        lane = lane or await self._lane_left(send_id)
+        return await self.outbox.advance_send(
+            send_id, self.connection.id, self.epoch, lane, record=record, room=room, now=now
+        )
+
+    async def claim_some(self, send_id: str, room: int, *, now: datetime = NOW) -> list[Attempt]:
+        step = await self.step(send_id, room=room, now=now)
+        assert not isinstance(step, Idle), step
+        return list(step)
 
     async def _lane_left(self, send_id: str) -> Lane:
         messages = select(col(MessageRow.lane), col(MessageRow.status)).where(col(MessageRow.send_id) == send_id)

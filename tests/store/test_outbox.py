@@ -51,7 +51,7 @@ async def test_send_is_claimed_sent_and_finished(database: Database) -> None:
     assert (send.status, send.started_at, send.finished_at) == (SendStatus.FINISHED, at(1), at(3))
     assert send.counts == {MessageStatus.SENT: 2}
     (finished,) = await stage.told(EventType.SEND_FINISHED)
-    assert finished.data == {"sendId": send.id, "total": 2, "counts": {"sent": 2}}
+    assert finished.data == {"sendId": send.id, "status": "finished", "total": 2, "counts": {"sent": 2}}
     assert await stage.advance(accepted.send.id) == Idle(why="done")
     assert len(await stage.told(EventType.SEND_FINISHED)) == 1
 
@@ -59,7 +59,8 @@ async def test_send_is_claimed_sent_and_finished(database: Database) -> None:
 async def test_send_waits_for_its_time(database: Database) -> None:
     stage = await set_stage(database)
     accepted = await stage.accept(send_at=minutes(10))
-    assert await stage.advance(accepted.send.id, now=minutes(9)) == Idle(why="wait", until=minutes(10))
+    waits = Idle(why="wait", until=minutes(10), reason="scheduled")
+    assert await stage.advance(accepted.send.id, now=minutes(9)) == waits
     assert isinstance(await stage.advance(accepted.send.id, now=minutes(10)), Attempt)
 
 
@@ -191,7 +192,8 @@ async def test_forbidden_messages_do_not_hold_up_the_others(database: Database) 
     for number in numbers(3):
         await stage.change(number, opted_out=True)
     accepted = await stage.accept(*numbers(4), category=MARKETING)
-    step = await stage.claim(accepted.send.id)
+    assert await stage.step(accepted.send.id, room=2) == Idle(why="more")
+    (step,) = await stage.claim_some(accepted.send.id, 2)
     assert step.message_id == accepted.recipients[3].message_id
     await stage.advance(accepted.send.id, record=sent(step))
     send = await stage.sends.fetch_send(stage.business.id, accepted.send.id)
