@@ -14,14 +14,14 @@ from typing import Any, TypeVar
 import psycopg
 import pytest
 import pytest_asyncio
-from sqlalchemy import event, update
-from sqlmodel import Session, col
+from sqlalchemy import event
+from sqlmodel import Session
 
 from boton.domain.events import EventType, NewEvent
 from boton.domain.gateway import Attempt, GatewayEvent
 from boton.domain.messages import MessageStatus
-from boton.domain.sends import SendStatus
-from boton.errors import StaleEpoch
+from boton.domain.sends import Send, SendStatus
+from boton.errors import Conflict, StaleEpoch
 from boton.ports import Idle, ModelAnswer
 from boton.store.engine import Database, Work, open_database
 from boton.store.events import append_events
@@ -110,13 +110,7 @@ async def two(postgres_url: str) -> AsyncIterator[Two]:
 
 
 async def _pause(stage: Stage, send_id: str) -> None:
-    """What pausing comes to."""
-    await stage.database.write(
-        lambda session: (
-            session.execute(update(SendRow).where(col(SendRow.id) == send_id).values(status=SendStatus.PAUSED.value))
-            and None
-        )
-    )
+    await stage.sends.pause_send(stage.business.id, send_id)
 
 
 async def _is_refused(awaitable: Awaitable[Any]) -> bool:
@@ -148,12 +142,14 @@ async def test_claim_waits_for_a_pause_and_heeds_it(two: Two) -> None:
 # -------------------------------------------------------------------- claim against a customer who writes first
 
 
-async def test_claim_and_a_new_contact_take_their_locks_in_one_order(two: Two) -> None:
-    """The one locks the send and wants the chat, the other wants both: neither may have what the first wants next."""
+async def test_new_contact_waits_for_a_claim_and_the_send_is_looked_at_again(two: Two) -> None:
     accepted = await two.quick.accept(NUMBER, OTHER)
-    step, _ = await two.race(two.slow.advance(accepted.send.id), two.quick.receive(incoming(number=OTHER)))
+    step, _ = await two.race(
+        two.slow.advance(accepted.send.id), two.quick.receive(incoming(number=OTHER, when=at(9)), now=at(9))
+    )
     assert isinstance(step, Attempt)
-    assert (await two.quick.chat(OTHER)).known
+    (send,) = await two.quick.all(SendRow)
+    assert send.next_step_at == at(9)
 
 
 async def test_claim_waits_for_a_new_contact_and_knows_them(two: Two) -> None:
@@ -161,6 +157,52 @@ async def test_claim_waits_for_a_new_contact_and_knows_them(two: Two) -> None:
     _, step = await two.race(two.slow.receive(incoming(when=at(9)), now=at(9)), two.quick.advance(accepted.send.id))
     assert isinstance(step, Attempt)
     assert (await two.quick.message(step.message_id)).status == "sending"
+
+
+# -------------------------------------------------------------------- claim against cancel
+
+
+async def _cancel(stage: Stage, send_id: str) -> Send:
+    return await stage.sends.cancel_send(stage.business.id, send_id, NOW)
+
+
+async def test_cancel_waits_for_a_claim_and_cancels_the_rest(two: Two) -> None:
+    accepted = await two.quick.accept(NUMBER, OTHER)
+    step, cancelled = await two.race(two.slow.advance(accepted.send.id), _cancel(two.quick, accepted.send.id))
+    assert isinstance(step, Attempt)
+    assert cancelled.counts == {MessageStatus.SENDING: 1, MessageStatus.CANCELLED: 1}
+    assert cancelled.finished_at is None
+    assert await two.quick.advance(accepted.send.id, record=sent(step)) == Idle(why="done")
+    over = await two.quick.sends.fetch_send(two.quick.business.id, accepted.send.id)
+    assert (over.status, over.finished_at) == (SendStatus.CANCELLED, NOW)
+    assert over.counts == {MessageStatus.SENT: 1, MessageStatus.CANCELLED: 1}
+
+
+async def test_claim_waits_for_a_cancel_and_heeds_it(two: Two) -> None:
+    accepted = await two.quick.accept(NUMBER, OTHER)
+    _, step = await two.race(_cancel(two.slow, accepted.send.id), two.quick.advance(accepted.send.id))
+    assert step == Idle(why="done")
+    assert [await two.quick.status(accepted, place) for place in (0, 1)] == [MessageStatus.CANCELLED] * 2
+
+
+async def test_cancel_and_the_end_of_a_send_tell_it_once(two: Two) -> None:
+    accepted = await two.quick.accept(NUMBER)
+    attempt = await two.quick.claim(accepted.send.id)
+    _, refused = await two.race(
+        two.slow.advance(accepted.send.id, record=sent(attempt)),
+        _is_conflict(_cancel(two.quick, accepted.send.id)),
+    )
+    assert refused
+    (event,) = await two.quick.told(EventType.SEND_FINISHED)
+    assert event.data["status"] == "finished"
+
+
+async def _is_conflict(awaitable: Awaitable[Any]) -> bool:
+    try:
+        await awaitable
+    except Conflict:
+        return True
+    return False
 
 
 # -------------------------------------------------------------------- claim against takeover and flags
