@@ -19,15 +19,15 @@ from sqlmodel import Session
 
 from boton.domain.events import EventType, NewEvent
 from boton.domain.gateway import Attempt, GatewayEvent
-from boton.domain.messages import MessageStatus
-from boton.domain.sends import Send, SendStatus
+from boton.domain.messages import Lane, MessageStatus
+from boton.domain.sends import AcceptedSend, Send, SendKind, SendStatus
 from boton.errors import Conflict, StaleEpoch
 from boton.ports import Idle, ModelAnswer
 from boton.store.engine import Database, Work, open_database
 from boton.store.events import append_events
 from boton.store.tables import SendRow, TurnRow
 from tests.store.builders import NOW, at
-from tests.store.stage import NUMBER, OTHER, Stage, incoming, not_sent, sent, set_stage, typed
+from tests.store.stage import NUMBER, OTHER, Stage, incoming, not_sent, numbers, receipt, sent, set_stage, typed
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -60,7 +60,7 @@ class Two:
     """The same business seen through two stores with connections of their own; those of `slow` are held."""
 
     def __init__(self, url: str, quick: Stage, held: Held) -> None:
-        self._url = url
+        self.url = url
         self._held = held
         self.quick = quick
         self.slow = Stage(held, quick.business, quick.connection, quick.epoch)
@@ -70,7 +70,7 @@ class Two:
         held = asyncio.create_task(first)
         assert await asyncio.to_thread(self._held.worked.wait, _PATIENCE)
         waiting = asyncio.create_task(second)
-        await self._until_one_waits(waiting)
+        await self.until_one_waits(waiting)
         self._held.let_go.set()
         return await held, await waiting
 
@@ -82,8 +82,8 @@ class Two:
         self._held.let_go.set()
         return await held, answer
 
-    async def _until_one_waits(self, waiting: asyncio.Task[Any]) -> None:
-        async with await psycopg.AsyncConnection.connect(self._url, autocommit=True) as connection:
+    async def until_one_waits(self, waiting: asyncio.Task[Any]) -> None:
+        async with await psycopg.AsyncConnection.connect(self.url, autocommit=True) as connection:
             async with asyncio.timeout(_PATIENCE):
                 while not await _count_waiting(connection):
                     assert not waiting.done(), "it did not wait for the uncommitted transaction"
@@ -483,3 +483,138 @@ async def test_first_event_told_while_a_reader_looks_is_not_taken_for_gone(two: 
     page = await stage.events.list_events(stage.business.id, 0, 10)
     assert len(statements) > 1
     assert page.last_seq in {0, 1}
+
+
+# -------------------------------------------------------------------- two lanes of one send
+
+
+async def _two_lanes(stage: Stage) -> AcceptedSend:
+    """NUMBER is a known contact, OTHER is not."""
+    await stage.change(NUMBER, known=True)
+    return await stage.accept(NUMBER, OTHER)
+
+
+async def test_last_records_of_both_lanes_finish_the_send_once(two: Two) -> None:
+    accepted = await _two_lanes(two.quick)
+    send_id = accepted.send.id
+    fast = await two.quick.claim_some(send_id, 5)
+    slow = await two.quick.claim_some(send_id, 5)
+    steps = await two.race(
+        two.slow.step(send_id, sent(fast[0]), lane=Lane.FAST), two.quick.step(send_id, sent(slow[0]), lane=Lane.SLOW)
+    )
+    assert steps == (Idle(why="lane_done"), Idle(why="done"))
+    assert len(await two.quick.told(EventType.SEND_FINISHED)) == 1
+
+
+async def test_lane_is_not_the_last_beside_an_uncommitted_claim_of_the_other(two: Two) -> None:
+    accepted = await _two_lanes(two.quick)
+    (fast,) = await two.quick.claim_some(accepted.send.id, 1)
+    claimed, step = await two.race(
+        two.slow.step(accepted.send.id, lane=Lane.SLOW), two.quick.step(accepted.send.id, sent(fast), lane=Lane.FAST)
+    )
+    assert not isinstance(claimed, Idle)
+    assert step == Idle(why="lane_done")
+    assert await two.quick.step(accepted.send.id, sent(claimed[0]), lane=Lane.SLOW) == Idle(why="done")
+
+
+async def test_lane_that_waits_does_not_hide_that_the_other_one_goes_on(two: Two) -> None:
+    accepted = await _two_lanes(two.quick)
+    await two.quick.outbox.close_slow_lane(two.quick.connection.id, two.quick.epoch, "463", None, NOW)
+    _, step = await two.race(
+        two.slow.step(accepted.send.id, lane=Lane.SLOW), two.quick.step(accepted.send.id, lane=Lane.FAST, now=at(1))
+    )
+    assert not isinstance(step, Idle)
+    (send,) = await two.quick.all(SendRow)
+    assert send.waiting == "slow_lane_closed"
+    assert send.next_step_at is not None
+    assert send.next_step_at <= at(600)
+
+
+async def test_several_claims_at_once_wait_for_a_pause_and_are_none(two: Two) -> None:
+    accepted = await two.quick.accept(*numbers(8))
+    some = await two.quick.claim_some(accepted.send.id, 4)
+    _, step = await two.race(
+        _pause(two.slow, accepted.send.id), two.quick.step(accepted.send.id, *map(sent, some), room=4)
+    )
+    assert step == Idle(why="paused")
+    send = await two.quick.sends.fetch_send(two.quick.business.id, accepted.send.id)
+    assert send.counts == {MessageStatus.SENT: 4, MessageStatus.QUEUED: 4}
+
+
+async def test_several_results_are_on_disk_though_a_new_epoch_forbids_further_claims(two: Two) -> None:
+    accepted = await two.quick.accept(*numbers(4))
+    some = await two.quick.claim_some(accepted.send.id, 2)
+    _, step = await two.race(
+        two.slow.connections.raise_epoch(two.slow.connection.id, NOW),
+        two.quick.step(accepted.send.id, *map(sent, some), room=4),
+    )
+    assert step == Idle(why="not_owner")
+    send = await two.quick.sends.fetch_send(two.quick.business.id, accepted.send.id)
+    assert send.counts == {MessageStatus.SENT: 2, MessageStatus.QUEUED: 2}
+
+
+async def test_several_claims_at_once_leave_out_the_chat_that_a_human_takes_over(two: Two) -> None:
+    accepted = await two.quick.accept(NUMBER, OTHER, kind=SendKind.INSTRUCTION)
+    for brief in await two.quick.turns.open_openings([one.message_id for one in accepted.recipients], NOW):
+        await two.quick.turns.close_turn(brief.turn_id, ModelAnswer(text="¡Hola!"), NOW)
+    _, step = await two.race(
+        two.slow.change(NUMBER, untouchable=True), two.quick.step(accepted.send.id, room=5, now=at(9))
+    )
+    assert not isinstance(step, Idle)
+    assert [one.message_id for one in step] == [accepted.recipients[1].message_id]
+    assert await two.quick.status(accepted, 0) is MessageStatus.FAILED
+
+
+async def test_refusal_waits_for_a_new_epoch_and_closes_nothing(two: Two) -> None:
+    stage = two.quick
+    _, refused = await two.race(
+        two.slow.connections.raise_epoch(stage.connection.id, NOW),
+        _is_refused(stage.outbox.close_slow_lane(stage.connection.id, stage.epoch, "463", None, NOW)),
+    )
+    assert refused
+    assert (await stage.connections.fetch_connection(stage.connection.id)).closure is None
+
+
+# -------------------------------------------------------------------- the order of locks
+
+
+async def _takes_in_order(two: Two, first: str, second: str, work: Coroutine[Any, Any, Any]) -> None:
+    """Somebody has locked the chat `first` and wants `second` next, while `work` needs both."""
+    async with await psycopg.AsyncConnection.connect(two.url) as connection:
+        lock = "SELECT 1 FROM chat WHERE id = %s FOR NO KEY UPDATE"
+        await connection.execute(lock, [first])
+        waiting = asyncio.create_task(work)
+        await two.until_one_waits(waiting)
+        await connection.execute(lock + " NOWAIT", [second])
+        await connection.rollback()
+        await waiting
+
+
+async def _two_chats(stage: Stage) -> tuple[tuple[str, str], tuple[str, str]]:
+    """The ids of two chats in their order, each with its number."""
+    for number in (NUMBER, OTHER):
+        await stage.change(number, name="x")
+    low, high = sorted([((await stage.chat(number)).id, number) for number in (NUMBER, OTHER)])
+    return low, high
+
+
+async def test_results_and_claims_of_one_transaction_lock_chats_in_one_order(two: Two) -> None:
+    (low, low_number), (high, high_number) = await _two_chats(two.quick)
+    accepted = await two.quick.accept(high_number, low_number)
+    attempt = await two.quick.claim(accepted.send.id)
+    await _takes_in_order(two, low, high, two.quick.step(accepted.send.id, sent(attempt), room=1))
+    assert [await two.quick.status(accepted, place) for place in (0, 1)] == [MessageStatus.SENT, MessageStatus.SENDING]
+
+
+async def test_messages_that_come_in_together_lock_chats_in_one_order(two: Two) -> None:
+    (low, low_number), (high, high_number) = await _two_chats(two.quick)
+    bodies = [incoming(number=high_number), receipt("read", "x", number=high_number), incoming(number=low_number)]
+    await _takes_in_order(two, low, high, two.quick.receive(*bodies))
+    assert len(await two.quick.messages()) == 2
+
+
+async def test_openings_that_are_written_together_lock_chats_in_one_order(two: Two) -> None:
+    (low, low_number), (high, high_number) = await _two_chats(two.quick)
+    accepted = await two.quick.accept(high_number, low_number, kind=SendKind.INSTRUCTION)
+    ids = [one.message_id for one in accepted.recipients]
+    await _takes_in_order(two, low, high, two.quick.turns.open_openings(ids, NOW))
