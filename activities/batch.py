@@ -21,6 +21,7 @@ _WINDOW = 10
 _AWAY_FIRST_SECONDS = 0.2
 _AWAY_MAX_SECONDS = 5.0
 _MORE = Idle(why="more")
+_CHECK = Idle(why="check")
 
 
 class Limit:
@@ -74,9 +75,10 @@ class Batch:
         """Why it ended."""
         if self._limit.is_over:
             return _MORE
-        if (await self._pacer.pacing()).is_unpaced(self._lane):
-            return await _Flow(self._courier, self._send_id, self._lane, self._limit, self._patience, self._goes).run()
-        return await self._run_paced()
+        step: Idle = _CHECK
+        if await self._goes():
+            step = await _Flow(self._courier, self._send_id, self._lane, self._limit, self._patience, self._goes).run()
+        return await self._run_paced() if step.why == _CHECK.why else step
 
     async def _goes(self) -> bool:
         """Whether nothing is paced still."""
@@ -100,11 +102,11 @@ class Batch:
         used = False
         try:
             step = await self._courier.advance(self._send_id, self._lane)
-            if isinstance(step, Idle) and step.why == "check":
+            if isinstance(step, Idle) and step.why == _CHECK.why:
                 step = await self._look_up(step)
                 used = not isinstance(step, Idle) or step.why != "compose"
             if isinstance(step, Idle):
-                return step
+                return _MORE if step.why == _CHECK.why else step
             used = True
             return await self._deliver(step[0])
         finally:

@@ -115,7 +115,11 @@ class Courier:
 
         Raises ConnectionAway, SessionReplaced.
         """
-        registered = await self._gateway.is_on_whatsapp(jid)
+        try:
+            registered = await self._gateway.is_on_whatsapp(jid)
+        except SessionReplaced:
+            self._lose()
+            raise
         await self._outbox.note_recipient(message_id, self._clock(), registered=registered)
         return registered
 
