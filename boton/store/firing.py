@@ -61,13 +61,11 @@ def advance(session: Session, reminder_id: str, sight: Sight, now: datetime) -> 
 
 
 def _fire_due(session: Session, row: ReminderRow, sight: Sight, now: datetime) -> Advanced:
-    """Of several that are due the newest fires, unless it is too late for it too; a moment's lack of a connection is
-    waited for.
-    """
+    """Of several that are due the newest fires, unless it is too late for it too; a connection is waited for."""
     due = _due(session, row, sight, now)
-    in_time = due[-1].expires_at is None or now < due[-1].expires_at
+    newest = due[-1] if due and _is_in_time(due[-1], now) else None
     connection_id = _find_connection(session, row)
-    if in_time and connection_id is None:
+    if newest is not None and connection_id is None:
         row.next_step_at = now + _CONNECTION_AGAIN
         return Advanced(state="wait", until=row.next_step_at)
     for firing in due:
@@ -75,15 +73,20 @@ def _fire_due(session: Session, row: ReminderRow, sight: Sight, now: datetime) -
     session.add_all(due)
     if sight.following is not None:
         session.add(_to_row(row, sight.following))
-    send = _fire(session, row, connection_id, due[-1], now) if in_time and connection_id is not None else None
+    if newest is None or connection_id is None:
+        return _go_on(session, row, now)
+    send = _fire(session, row, connection_id, newest, now)
     advanced = replace(_go_on(session, row, now), send=send)
-    if send is not None:
-        append_events(session, [_fired_event(session, row, due[-1], now)])
+    append_events(session, [_fired_event(session, row, newest, now)])
     return advanced
 
 
+def _is_in_time(firing: FiringRow, now: datetime) -> bool:
+    return firing.expires_at is None or now < firing.expires_at
+
+
 def _due(session: Session, row: ReminderRow, sight: Sight, now: datetime) -> list[FiringRow]:
-    """In order; those that were missed are not in the store yet."""
+    """In order; those that were missed are not in the store yet. None, where an older plan names what has fired."""
     planned = [firing for firing in fetch_scheduled(session, row.id) if firing.at <= now]
     return planned + [_to_row(row, at) for at in sight.missed]
 

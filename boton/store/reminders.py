@@ -56,11 +56,14 @@ class SqlReminderStore:
 
     async def advance_reminder(self, reminder_id: str, now: datetime) -> Advanced:
         """What follows a recurrence's firing is worked out before the row is locked: that may take a while."""
-        while True:
-            sight = await self._db.read(lambda session: look(session, reminder_id, now))
-            advanced = await self._db.write(lambda session: advance(session, reminder_id, sight, now))  # noqa: B023
-            if advanced is not None:
-                return advanced
+        advanced = None
+        while advanced is None:
+            advanced = await self._try_to_advance(reminder_id, now)
+        return advanced
+
+    async def _try_to_advance(self, reminder_id: str, now: datetime) -> Advanced | None:
+        sight = await self._db.read(lambda session: look(session, reminder_id, now))
+        return await self._db.write(lambda session: advance(session, reminder_id, sight, now))
 
 
 # ---------------------------------------------------------------- accepting
