@@ -19,7 +19,7 @@ from boton.store import pace
 from boton.store.claims import claim, settle_forbidden
 from boton.store.ending import cancel_queued, end_if_over, expire_queued
 from boton.store.outages import away_seconds
-from boton.store.steps import lock_chats, lock_messages
+from boton.store.steps import lock_ahead, lock_chats, lock_messages
 from boton.store.tables import BusinessRow, ChatRow, ConnectionRow, MessageRow, SendRow
 
 _SETTLED_AT_ONCE = 100
@@ -210,16 +210,13 @@ def _next_of(send: SendRow, lane: Lane) -> Select[str, str]:
 
 
 def lock_in_order(session: Session, send: SendRow, lane: Lane, record: Sequence[Result], room: int) -> None:
-    """All the chats that the transaction will touch, in the order of their ids: locked first those of the results and
-    then those of the claims, it could wait for one who waits for it. SQLite has one writer, and locks no rows.
-    """
-    if not record or room == 0 or session.get_bind().dialect.name == "sqlite":
+    """The chats of the results and those of the claims that follow."""
+    if not record or room == 0:
         return
     ended = [result.attempt.message_id for result in record]
     of_results = select(col(MessageRow.chat_id)).where(col(MessageRow.id).in_(ended))
     chats = _next_of(send, lane).with_only_columns(col(MessageRow.chat_id)).limit(room)
-    either = or_(col(ChatRow.id).in_(of_results), col(ChatRow.id).in_(chats))
-    session.execute(select(col(ChatRow.id)).where(either).order_by(col(ChatRow.id)).with_for_update(key_share=True))
+    lock_ahead(session, or_(col(ChatRow.id).in_(of_results), col(ChatRow.id).in_(chats)))
 
 
 def _lock_queued(step: _Step, room: int, *, only_known: bool) -> list[tuple[MessageRow, ChatRow]]:

@@ -26,6 +26,7 @@ from boton.domain.optout import is_opt_out
 from boton.errors import NotFound
 from boton.ids import Prefix, new_id
 from boton.ports import Recorded
+from boton.store.aliases import find_chat_ids
 from boton.store.chats import add_aliases, ensure_chats, find_chat_id, set_flags
 from boton.store.columns import storable
 from boton.store.connections import change_status, own
@@ -35,7 +36,7 @@ from boton.store.events import append_events
 from boton.store.moving import cancel_on_reply
 from boton.store.optouts import opt_out, queue_confirmation
 from boton.store.receipts import Known, apply_receipt, record_receipts, record_whatsapp_ids
-from boton.store.steps import lock_chat, show_in_chat
+from boton.store.steps import lock_ahead, lock_chat, show_in_chat
 from boton.store.tables import IN_FLIGHT, BusinessRow, ChatRow, ConnectionRow, MessageRow
 
 _AT_ONCE = 20
@@ -93,7 +94,10 @@ def _record_events(
     assert business is not None
     recording = _Recording(session, connection, business, now)
     new = [event for event in events if event.cursor > connection.cursor]
-    wake_sends_to(session, business.id, _customers_in(new), now)
+    customers = _customers_in(new)
+    wake_sends_to(session, business.id, customers, now)
+    told = find_chat_ids(session, business.id, {*customers, *_receivers_in(new)})
+    lock_ahead(session, col(ChatRow.id).in_(told))
     for is_receipt, run in groupby(new, lambda event: isinstance(event.body, Receipt)):
         _record_run(recording, list(run), are_receipts=is_receipt)
     if new:
@@ -108,6 +112,12 @@ def _customers_in(events: Sequence[GatewayEvent]) -> list[str]:
     """Every JID of everybody to whom or from whom a message is told."""
     told = [event.body for event in events if isinstance(event.body, Inbound)]
     return [jid for body in told for jid in (body.jid, *body.also_known_as) if is_person(jid)]
+
+
+def _receivers_in(events: Sequence[GatewayEvent]) -> list[str]:
+    """Everybody whose receipts are told."""
+    receipts = [event.body for event in events if isinstance(event.body, Receipt)]
+    return [receipt.jid for receipt in receipts if is_person(receipt.jid)]
 
 
 def _record_run(recording: _Recording, events: Sequence[GatewayEvent], *, are_receipts: bool) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import ColumnElement, or_, select
 from sqlmodel import Session, col
 
 from boton.domain.conversations import ConversationOutcome, ConversationStatus
@@ -51,6 +51,15 @@ def lock_chats(session: Session, chat_ids: Iterable[str]) -> dict[str, ChatRow]:
         .execution_options(populate_existing=True)
     )
     return {row.id: row for row in rows}
+
+
+def lock_ahead(session: Session, chats: ColumnElement[bool]) -> None:
+    """Locks all the chats of a transaction that takes them one by one, in the order of their ids: taken as they come,
+    it could wait for another that waits for it. SQLite has one writer, and locks no rows.
+    """
+    if session.get_bind().dialect.name != "sqlite":
+        ids = select(col(ChatRow.id)).where(chats).order_by(col(ChatRow.id))
+        session.execute(ids.with_for_update(key_share=True))
 
 
 def lock_messages(session: Session, message_ids: Iterable[str]) -> dict[str, MessageRow]:

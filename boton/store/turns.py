@@ -31,7 +31,7 @@ from boton.store.columns import storable
 from boton.store.engine import Database
 from boton.store.events import append_events
 from boton.store.rows import to_config
-from boton.store.steps import end_failed_opening, lock_chat, lock_message, move
+from boton.store.steps import end_failed_opening, lock_ahead, lock_chat, lock_message, move
 from boton.store.tables import DRAFTED, BusinessRow, ChatRow, ConversationRow, MessageRow, TurnRow
 
 _HISTORY = 60
@@ -171,6 +171,8 @@ def _history(session: Session, chat_id: str) -> tuple[Line, ...]:
 
 def _open_openings(session: Session, message_ids: Sequence[str], now: datetime) -> list[TurnBrief]:
     briefs = []
+    chats = select(col(MessageRow.chat_id)).where(col(MessageRow.id).in_(message_ids))
+    lock_ahead(session, col(ChatRow.id).in_(chats))
     for message_id in message_ids:
         row = session.get(MessageRow, message_id)
         if row is None or row.text is not None or row.status != MessageStatus.QUEUED:
