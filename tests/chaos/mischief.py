@@ -18,7 +18,9 @@ from tests.chaos.plan import EVERY_PART, Act, Deed
 LOST_ACKS = 0.01
 _CUTS = 0.002
 _REFUSALS = 0.3
-_LATENCIES = (5, 20, 60, 120)
+_LATENCIES = (10, 60, 250, 600)
+"""Milliseconds: a bulk is to last for some blows."""
+
 _DOUBTS = frozenset({"link", "connections", "simulator", "everything"})
 """Whose death or freezing may leave an attempt of which only the network knows whether it left."""
 

@@ -21,8 +21,8 @@ _VICTIMS = ("link", *EVERY_PART, "link")
 _SHARES = {"bulk": 0.6, "opening": 0.08, "reminder": 0.08, "customer": 0.09}
 """Of the messages; the rest are direct."""
 
-_LARGEST_BULK, _LARGEST_INSTRUCTION = 1500, 120
-_ACT_EVERY = (0.3, 5.0)
+_LARGEST_BULK, _LARGEST_INSTRUCTION = 600, 60
+_ACT_EVERY = (0.2, 5.0)
 """Seconds between two blows."""
 
 
@@ -74,7 +74,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Act:
-    """One blow, `wait` seconds before the next. part: killed or frozen. seconds: how long it lasts, where it
+    """One blow, `wait` seconds after the requests before it. part: killed or frozen. seconds: how long it lasts, where it
     does. FALL: all of `boton up` at once, and Temporal's file with it.
     """
 
@@ -136,7 +136,7 @@ def _freeze(part: str, random: Random) -> Act:
 
 
 def _refuse(code: int, random: Random) -> Act:
-    return Act(deed=Deed.REFUSE, code=code, seconds=random.uniform(0.5, 2.0), wait=_draw_wait(random))
+    return Act(deed=Deed.REFUSE, code=code, seconds=random.uniform(1, 3), wait=_draw_wait(random))
 
 
 def _draw_wait(random: Random) -> float:

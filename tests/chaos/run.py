@@ -43,23 +43,23 @@ def run_chaos(stack: Stack, plan: Plan, say: Callable[[str], None] = lambda _: N
 def _rage(plan: Plan, traffic: Traffic, mischief: Mischief, say: Callable[[str], None]) -> None:
     """New requests, a blow, new requests… A blow that is not possible now waits for its turn."""
     mischief.begin()
+    acts = [act for _, act in plan.steps]
     try:
-        acts, slices = [act for _, act in plan.steps], [jobs for jobs, _ in plan.steps]
-        for at, jobs in enumerate(slices):
+        for at, (jobs, planned) in enumerate(plan.steps):
             traffic.release(jobs)
+            threading.Event().wait(planned.wait)
             act = _strike(acts, mischief)
-            say(f"{at + 1}/{len(slices)} {act.deed} {act.part}{act.code or ''}")
+            say(f"{at + 1}/{len(plan.steps)} {act.deed} {act.part}{act.code or ''}")
     finally:
         mischief.end()
 
 
 def _strike(acts: list[Act], mischief: Mischief) -> Act:
-    """Performs the first act that is possible, takes it off the list, and lets its consequences unfold."""
+    """Performs the first act that is possible, and takes it off the list."""
     while True:
         for act in acts:
             if mischief.perform(act):
                 acts.remove(act)
-                threading.Event().wait(act.wait)
                 return act
         threading.Event().wait(_TRY_AGAIN)
 
