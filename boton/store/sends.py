@@ -33,6 +33,7 @@ from boton.store.idempotency import claim_key, find_answer
 from boton.store.rows import to_recipient, to_send
 from boton.store.tables import UNFINISHED, ChatRow, ConnectionRow, MessageRow, SendRow
 
+_ACCEPTED = 202
 _CHATS_AT_ONCE = 500
 _WOKEN_AT_ONCE = 1000
 _PACED = [WaitReason.QUIET_HOURS.value, WaitReason.DAILY_LIMIT.value, WaitReason.SLOW_LANE_CLOSED.value]
@@ -143,23 +144,22 @@ def _accept(session: Session, prepared: Prepared, idempotency: IdempotencyKey | 
 
 
 def _claim_key(session: Session, prepared: Prepared, idempotency: IdempotencyKey) -> bool:
-    """Whether this request is the first with its key; a concurrent twin waits here for the first one's commit."""
     send, end = prepared.send, prepared.answer.estimated_end
     answer = {"sendId": send["id"], "estimatedEnd": end.isoformat() if end else None}
-    return claim_key(session, send["business_id"], idempotency, 202, answer, send["created_at"])
+    return claim_key(session, send["business_id"], idempotency, _ACCEPTED, answer, send["created_at"])
 
 
 def _find_first(session: Session, business_id: str, idempotency: IdempotencyKey) -> AcceptedSend | None:
     """The first answer to this key; None when it is new. Raises Invalid when it came with another body."""
-    first = find_answer(session, business_id, idempotency)
-    if first is None:
+    answer = find_answer(session, business_id, idempotency)
+    if answer is None:
         return None
-    send = session.get_one(SendRow, first["sendId"])
+    send = session.get_one(SendRow, answer["sendId"])
     messages = session.scalars(
         select(MessageRow).where(col(MessageRow.send_id) == send.id).order_by(col(MessageRow.position))
     )
-    end = first.get("estimatedEnd")
     recipients = [to_recipient(row) for row in messages]
+    end = answer.get("estimatedEnd")
     return first_answer(to_send(send), recipients, datetime.fromisoformat(end) if end else None)
 
 

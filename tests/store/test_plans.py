@@ -11,10 +11,10 @@ from typing import Any
 from sqlalchemy import Engine, event
 
 from boton.domain.sends import SendKind
-from boton.ports import ModelAnswer
+from boton.ports import ModelAnswer, Page
 from boton.store.engine import open_database
 from tests.store.builders import NOW
-from tests.store.stage import OTHER, Stage, incoming, receipt, sent, set_stage, typed, unconfirmed
+from tests.store.stage import OTHER, Stage, incoming, numbers, receipt, sent, set_stage, typed, unconfirmed
 
 _ANSWER = ModelAnswer(text="¡Hola!")
 
@@ -65,12 +65,25 @@ async def test_no_step_reads_all_messages(sqlite_url: str) -> None:
         await stage.receive(incoming("STOP", number="14155550000"))
         await _answer_twice(stage)
         await stage.advance(accepted.send.id)
+        await _change_sends(stage)
         await stage.work.list_overdue(NOW, timedelta(0), 10)
         await stage.chats.list_messages(stage.business.id, OTHER + "@s.whatsapp.net", limit=5)
     seen = {statement: parameters for statement, parameters in seen.items() if "message" in statement}
     await database.close()
     assert len(seen) > 10
     assert _scans(sqlite_url.removeprefix("sqlite:///"), seen) == []
+
+
+async def _change_sends(stage: Stage) -> None:
+    for kind in SendKind:
+        accepted = await stage.accept(*numbers(3), kind=kind)
+        ours = (stage.business.id, accepted.send.id)
+        await stage.sends.pause_send(*ours)
+        await stage.sends.resume_send(*ours, NOW)
+        await stage.sends.estimate_end(*ours, NOW)
+        await stage.sends.cancel_send(*ours, NOW)
+        await stage.sends.list_recipients(*ours, Page(page=0, page_size=5))
+    await stage.sends.wake_waiting_sends(stage.business.id, NOW)
 
 
 async def _turn(stage: Stage, **changes: object) -> str:
