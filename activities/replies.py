@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import Enum
+
 from activities.batch import Limit, Patience
 from activities.courier import Courier
 from activities.pacer import Pacer, Turn
@@ -13,6 +15,14 @@ _TYPED = {MessageKind.REPLY, MessageKind.FOLLOW_UP}
 """Preceded by "typing…": what the bot writes in a dialogue."""
 
 
+class _End(Enum):
+    """How a try ended."""
+
+    SETTLED = "settled"
+    DUE_AGAIN = "due again"
+    CUT_SHORT = "cut short"
+
+
 class Replies:
     def __init__(self, courier: Courier, pacer: Pacer, limit: Limit) -> None:
         self._courier = courier
@@ -20,25 +30,32 @@ class Replies:
         self._limit = limit
         self._patience = Patience(limit.stop)
 
-    async def send(self, preview: Preview) -> None:
-        """Tries until the message is not due any more, or the limit is reached."""
-        while not self._limit.is_over and await self._try_once(preview):
+    async def send(self, preview: Preview) -> bool:
+        """Tries until the message is not due any more; False when it was cut short."""
+        while not self._limit.is_over:
+            end = await self._try_once(preview)
+            if end is not _End.DUE_AGAIN:
+                return end is _End.SETTLED
             await self._patience.wait()
+        return False
 
-    async def _try_once(self, preview: Preview) -> bool:
-        """Whether the message is due again."""
+    async def _try_once(self, preview: Preview) -> _End:
         pacing = await self._pacer.pacing()
         if pacing.is_unpaced(Lane.FAST):
             return await self._deliver(preview)
         lead = typing_seconds(preview.length) if pacing.typing and preview.kind in _TYPED else 0.0
         turn = Turn(lane=Lane.FAST, rank=REPLY_RANK, key=preview.chat_id, lead=lead)
         if not await self._pacer.take(turn, self._limit.stop, self._limit.seconds_left):
-            return False
+            return _End.CUT_SHORT
+        return await self._take_turn(preview, lead)
+
+    async def _take_turn(self, preview: Preview, lead: float) -> _End:
+        settled = self._limit.settled
         try:
             await self._type(preview, lead)
-            return await self._deliver(preview)
+            return _End.CUT_SHORT if self._limit.is_over else await self._deliver(preview)
         finally:
-            self._pacer.release(Lane.FAST, used=True)
+            self._pacer.release(Lane.FAST, used=self._limit.settled > settled)
 
     async def _type(self, preview: Preview, seconds: float) -> None:
         """Before the claim, so that a human who takes over meanwhile is not talked over."""
@@ -46,11 +63,11 @@ class Replies:
             await self._courier.show_typing(preview.jid, seconds)
             await self._limit.stop.sleep(seconds)
 
-    async def _deliver(self, preview: Preview) -> bool:
+    async def _deliver(self, preview: Preview) -> _End:
         attempt = await self._courier.claim(preview.message_id)
         if attempt is None:
-            return False
+            return _End.SETTLED
+        self._limit.settled += 1
         result = await self._courier.deliver(attempt)
         await self._courier.record(result)
-        self._limit.settled += 1
-        return result.is_due_again
+        return _End.DUE_AGAIN if result.is_due_again else _End.SETTLED

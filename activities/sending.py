@@ -125,8 +125,9 @@ class SendingActivities:
         limit = Limit(stop, self._clock)
         replies = Replies(self._courier, self._pacer, limit)
         for preview in await self._courier.preview(message_ids):
-            await replies.send(preview)
-        return BatchStep(state="more" if limit.is_over else "done", settled=limit.settled)
+            if not await replies.send(preview):
+                return BatchStep(state="more", settled=limit.settled)
+        return BatchStep(state="done", settled=limit.settled)
 
 
 async def _wait_heartbeating(task: asyncio.Task[BatchStep]) -> None:
