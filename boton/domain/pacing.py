@@ -199,29 +199,28 @@ def to_quiet_hours(config: Mapping[str, str] | None, timezone: str | None) -> Qu
 
 def quiet_until(hours: QuietHours | None, now: datetime) -> datetime | None:
     """When the quiet hours end in which `now` lies; None when it lies in none."""
-    if hours is None:
-        return None
-    today = now.astimezone(hours.zone).date()
-    for day in (today - timedelta(days=1), today):
-        began, ends = _quiet_span(hours, day)
-        if began <= now < ends:
-            return ends
-    return None
-
-
-def _quiet_span(hours: QuietHours, day: date) -> tuple[datetime, datetime]:
-    """The quiet hours that begin on that day. Moments are compared, not the clock on the wall, which shows an hour
-    twice when it is put back.
-    """
-    end_day = day + timedelta(days=hours.end <= hours.start)
-    return at_wall_time(day, hours.start, hours.zone), at_wall_time(end_day, hours.end, hours.zone)
+    span = _quiet_span(hours, now) if hours is not None else None
+    return span[1] if span is not None else None
 
 
 def quiet_since(hours: QuietHours, now: datetime) -> datetime:
     """When the quiet hours began in which `now` lies."""
-    local = now.astimezone(hours.zone)
-    began = local.date() - timedelta(days=local.time() < hours.start)
-    return at_wall_time(began, hours.start, hours.zone)
+    span = _quiet_span(hours, now)
+    assert span is not None
+    return span[0]
+
+
+def _quiet_span(hours: QuietHours, now: datetime) -> tuple[datetime, datetime] | None:
+    """The quiet hours in which `now` lies. Moments are compared, not the clock on the wall, which shows an hour twice
+    when it is put back.
+    """
+    today = now.astimezone(hours.zone).date()
+    for day in (today - timedelta(days=1), today):
+        end_day = day + timedelta(days=hours.end <= hours.start)
+        began, ends = at_wall_time(day, hours.start, hours.zone), at_wall_time(end_day, hours.end, hours.zone)
+        if began <= now < ends:
+            return began, ends
+    return None
 
 
 def at_wall_time(day: date, wall: time, zone: ZoneInfo) -> datetime:
@@ -363,15 +362,16 @@ def estimate_end(pacing: Pacing, load: Load, start: datetime) -> datetime | None
     if all(pacing.is_unpaced(lane) for lane in waited_for):
         return None
     quick = start + timedelta(seconds=load.fast * _mean(pacing.fast_gap))
-    slow_start = max(start, load.closed_until or start)
-    return max(quick, _estimate_slow(pacing, load, slow_start)) if load.slow else quick
+    return max(quick, _estimate_slow(pacing, load, start)) if load.slow else quick
 
 
 def _estimate_slow(pacing: Pacing, load: Load, start: datetime) -> datetime:
-    left, now, used = load.slow, start, load.claimed_today
-    gap = _mean(pacing.slow_gap)
+    left, now, used = load.slow, max(start, load.closed_until or start), load.claimed_today
+    gap, today = _mean(pacing.slow_gap), day_of(start, load.zone)
     for _ in range(_FARTHEST_DAYS):
         now = quiet_until(load.quiet, now) or now
+        if day_of(now, load.zone) != today:
+            today, used = day_of(now, load.zone), 0
         end_of_day = next_day(now, load.zone)
         until = _quiet_start(load.quiet, now, end_of_day)
         limit = limit_on(pacing, load.linked_at, now)
@@ -380,8 +380,7 @@ def _estimate_slow(pacing: Pacing, load: Load, start: datetime) -> datetime:
         left -= fits
         if left <= 0:
             return now + timedelta(seconds=fits * gap)
-        used = used + fits if until < end_of_day else 0
-        now = until
+        used, now = used + fits, until
     return now
 
 
