@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, TextClause, func, insert, sele
 from sqlmodel import SQLModel, col
 
 from boton.domain.chats import AnswerDecision
+from boton.domain.reminders import ReminderStatus
 from boton.store.copying import copy_rows, postgres_engine
 from boton.store.engine import sqlite_engine
 from boton.store.migrate import migrate, sqlite_file
@@ -77,6 +78,6 @@ def read_contents(connection: Connection) -> Contents:
         chats=count(ChatRow),
         messages=count(MessageRow),
         sends=count(SendRow, UNFINISHED),
-        reminders=count(ReminderRow, col(ReminderRow.next_step_at).is_not(None) | col(ReminderRow.hold).is_not(None)),
+        reminders=count(ReminderRow, col(ReminderRow.status) == ReminderStatus.SCHEDULED.value),
         answers=count(MessageRow, col(MessageRow.answer) == AnswerDecision.DUE.value),
     )

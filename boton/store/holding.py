@@ -13,6 +13,7 @@ from sqlmodel import Session, col
 
 from boton.domain.chats import AnswerDecision
 from boton.domain.messages import MessageError, MessageStatus
+from boton.domain.reminders import ReminderStatus
 from boton.domain.sends import SendStatus
 from boton.store.backup import BACKUP_KEY, RESTORED_KEY
 from boton.store.events import append_events
@@ -59,8 +60,10 @@ def _hold_sends(session: Session) -> None:
 
 
 def _hold_reminders(session: Session) -> None:
-    owed = col(ReminderRow.next_step_at).is_not(None)
-    session.execute(_all(update(ReminderRow).where(owed).values(hold=RESTORED, next_step_at=None)))
+    """Likewise."""
+    scheduled = col(ReminderRow.status) == ReminderStatus.SCHEDULED.value
+    values = {"hold": func.coalesce(col(ReminderRow.hold), RESTORED), "next_step_at": None}
+    session.execute(_all(update(ReminderRow).where(scheduled).values(values)))
 
 
 def _hold_answers(session: Session) -> None:

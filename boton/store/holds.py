@@ -16,6 +16,7 @@ from boton.domain.messages import MessageStatus
 from boton.store.backup import RESTORED_KEY
 from boton.store.columns import UtcDateTime
 from boton.store.engine import Database
+from boton.store.reminders import SqlReminderStore
 from boton.store.sends import SqlSendStore
 from boton.store.tables import SUSPENDED, UNFINISHED, ChatRow, MessageRow, MetaRow, ReminderRow, SendRow
 
@@ -45,6 +46,7 @@ class Held:
 class SqlHoldStore:
     def __init__(self, database: Database) -> None:
         self._db = database
+        self._reminders = SqlReminderStore(database)
         self._sends = SqlSendStore(database)
 
     async def list_held(self, business_id: str | None = None) -> Sequence[Held]:
@@ -54,8 +56,8 @@ class SqlHoldStore:
 
     async def fetch_backup_time(self) -> datetime | None:
         """When the backup was made that this store was restored from; None: it never was."""
-        value = await self._db.read(lambda session: session.get(MetaRow, RESTORED_KEY))
-        return None if value is None else datetime.fromisoformat(value.value)
+        value = await self._db.read(_fetch_mark)
+        return None if value is None else datetime.fromisoformat(value)
 
     async def resume(self, held: Sequence[Held], now: datetime) -> None:
         """All of it is due again; what is too late by now expires by its own rule. Raises Conflict."""
@@ -69,8 +71,15 @@ class SqlHoldStore:
         """None of it is ever sent, nor answered. Raises Conflict."""
         for send in _of_kind(held, HeldKind.SEND):
             await self._sends.cancel_send(send.business_id, send.id, now)
-        await self._change(held, HeldKind.REMINDER, partial(_cancel_reminders, now))
+        for reminder in _of_kind(held, HeldKind.REMINDER):
+            await self._cancel_reminder(reminder, now)
         await self._change(held, HeldKind.CHAT, partial(_decide, AnswerDecision.RESTORED))
+
+    async def _cancel_reminder(self, held: Held, now: datetime) -> None:
+        """With what it has fired and has not left yet."""
+        cancelled = await self._reminders.cancel_reminder(held.business_id, held.id, now)
+        for send_id in cancelled.queued_sends:
+            await self._sends.cancel_send(held.business_id, send_id, now)
 
     async def _change(
         self, held: Sequence[Held], kind: HeldKind, change: Callable[[Sequence[str], Session], None]
@@ -86,6 +95,10 @@ def _of_kind(held: Sequence[Held], kind: HeldKind) -> list[Held]:
 
 
 # ---------------------------------------------------------------- listing
+
+
+def _fetch_mark(session: Session) -> str | None:
+    return session.scalars(select(col(MetaRow.value)).where(col(MetaRow.key) == RESTORED_KEY)).one_or_none()
 
 
 def _list(session: Session) -> list[Held]:
@@ -163,12 +176,6 @@ def _resume_reminders(now: datetime, ids: Sequence[str], session: Session) -> No
     """Each of them looks by itself when it fires next, and whether that is too late."""
     held = (col(ReminderRow.id).in_(ids), col(ReminderRow.hold).is_not(None))
     _run(session, update(ReminderRow).where(*held).values(hold=None, next_step_at=now - _OVERDUE))
-
-
-def _cancel_reminders(now: datetime, ids: Sequence[str], session: Session) -> None:
-    held = (col(ReminderRow.id).in_(ids), col(ReminderRow.hold).is_not(None))
-    values = {"status": "cancelled", "hold": None, "next_at": None, "next_step_at": None, "ended_at": now}
-    _run(session, update(ReminderRow).where(*held).values(values))
 
 
 def _resume_answers(now: datetime, ids: Sequence[str], session: Session) -> None:

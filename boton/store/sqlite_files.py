@@ -41,12 +41,15 @@ def copy_pages(source: Path, target: Path, options: str) -> None:
 
 
 def verify(file: Path) -> None:
-    """Raises FileDamaged."""
-    with open_file(file, "mode=ro") as connection:
-        found = [row[0] for row in connection.execute("PRAGMA integrity_check(1)")]
-        lost = connection.execute("PRAGMA foreign_key_check").fetchone()
-    if found != ["ok"] or lost is not None:
-        raise FileDamaged("The copy is damaged, and so is what it was made from: use another backup.")
+    """Raises FileDamaged unless everything is where SQLite expects it."""
+    try:
+        with open_file(file, "mode=ro") as connection:
+            found = connection.execute("PRAGMA integrity_check(1)").fetchone()
+            lost = connection.execute("PRAGMA foreign_key_check").fetchone()
+    except sqlite3.DatabaseError:
+        found = lost = None
+    if found != ("ok",) or lost is not None:
+        raise FileDamaged("What was copied is damaged: look at the disk, and for another backup.")
 
 
 def make_whole(file: Path) -> None:
