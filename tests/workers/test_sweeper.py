@@ -74,6 +74,12 @@ class Starter:
     async def look_at_chat(self, chat_id: str, business_id: str) -> None:
         await self._start("chat", chat_id)
 
+    async def start_reminder(
+        self, reminder_id: str, business_id: str, *, due_at: datetime | None, wake: bool = False
+    ) -> None:
+        assert wake, "one that rests must look at the store"
+        await self._start("reminder", reminder_id)
+
     async def start_connection(self, connection_id: str, business_id: str) -> None:
         await self._start("connection", connection_id)
 
@@ -113,12 +119,16 @@ class Scene:
 
 async def test_starts_every_kind_and_postpones_it() -> None:
     scene = Scene(
-        overdue("connection", "con_1"), overdue("send", "snd_1", Lane.FAST, Lane.SLOW), overdue("chat", "cht_1")
+        overdue("connection", "con_1"),
+        overdue("send", "snd_1", Lane.FAST, Lane.SLOW),
+        overdue("chat", "cht_1"),
+        overdue("reminder", "rem_1"),
     )
     assert await scene.sweeper().sweep() is False
     assert sorted(scene.starter.started) == [
         ("chat", "cht_1", ()),
         ("connection", "con_1", ()),
+        ("reminder", "rem_1", ()),
         ("send", "snd_1", (Lane.FAST, Lane.SLOW)),
     ]
     assert {until for _, until in scene.work.postponed} == {NOW + timedelta(minutes=2)}

@@ -17,6 +17,7 @@ from temporalio.worker import Worker
 
 from activities.chatting import ComposeOpenings, ComposeTurn, Drafts
 from activities.holding import HoldConnection, HoldEnded
+from activities.reminding import AdvanceReminder, ReminderStep
 from activities.sending import BatchStep, SendBatch, SendMessages
 from boton import names
 from boton.temporal import sandbox_runner
@@ -24,6 +25,7 @@ from tests.temporal_server import shared_server
 from tests.waiting import eventually
 from workflows.chat import ChatWorkflow
 from workflows.connection import ConnectionWorkflow
+from workflows.reminder import ReminderWorkflow
 from workflows.send import SendWorkflow
 from workflows.starter import TemporalStarter
 
@@ -74,6 +76,11 @@ class Script:
     async def give_up_openings(self, given: ComposeOpenings) -> None:
         await self.play("give_up_openings", given, None)
 
+    @activity.defn(name="advance_reminder")
+    async def advance_reminder(self, given: AdvanceReminder) -> ReminderStep:
+        step: ReminderStep = await self.play("advance_reminder", given, ReminderStep(state="done"))
+        return step
+
     @activity.defn(name="hold_connection")
     async def hold_connection(self, given: HoldConnection) -> HoldEnded:
         ended: HoldEnded = await self.play("hold_connection", given, HoldEnded(status="stopped"))
@@ -121,8 +128,14 @@ async def stage() -> AsyncIterator[Stage]:
         Worker(
             client,
             task_queue=names.WORK_QUEUE,
-            workflows=[SendWorkflow, ChatWorkflow, ConnectionWorkflow],
-            activities=[script.compose_turn, script.compose_openings, script.give_up_turn, script.give_up_openings],
+            workflows=[SendWorkflow, ChatWorkflow, ConnectionWorkflow, ReminderWorkflow],
+            activities=[
+                script.compose_turn,
+                script.compose_openings,
+                script.give_up_turn,
+                script.give_up_openings,
+                script.advance_reminder,
+            ],
             workflow_runner=sandbox_runner(),
         ),
         Worker(client, task_queue=names.CONNECTIONS_QUEUE, activities=[script.hold_connection]),

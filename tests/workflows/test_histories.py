@@ -22,6 +22,7 @@ from temporalio.worker import Replayer
 
 from activities.chatting import Drafts
 from activities.holding import HoldEnded
+from activities.reminding import ReminderStep
 from activities.sending import BatchStep
 from boton import names
 from boton.temporal import DATA_CONVERTER, sandbox_runner
@@ -30,6 +31,7 @@ from tests.waiting import until
 from tests.workflows.conftest import Stage
 from workflows.chat import ChatWorkflow
 from workflows.connection import ConnectionWorkflow
+from workflows.reminder import ReminderWorkflow
 from workflows.send import SendWorkflow
 
 FOLDER = Path(__file__).parent.parent / "histories"
@@ -86,17 +88,31 @@ async def connection_linked_again(stage: Stage) -> str:
     return workflow_id
 
 
+async def reminder_fired_twice_and_moved(stage: Stage) -> str:
+    soon, later = (datetime.now(UTC) + timedelta(seconds=seconds) for seconds in (2, 3600))
+    stage.script.will("advance_reminder", RuntimeError("store"), ReminderStep(state="wait", until=soon, fired=1))
+    stage.script.will("advance_reminder", ReminderStep(state="wait", until=later), ReminderStep(state="done", fired=1))
+    reminder_id = stage.id("rem")
+    await stage.starter.start_reminder(reminder_id, "biz_1", due_at=datetime.now(UTC) + timedelta(seconds=1))
+    await until(lambda: len(stage.script.calls["advance_reminder"]) == 3)
+    await stage.details(names.reminder_workflow(reminder_id), lambda told: f"{later:%H:%M:%S}" in told)
+    await stage.starter.start_reminder(reminder_id, "biz_1", due_at=None, wake=True)
+    await stage.handle(names.reminder_workflow(reminder_id)).result()
+    return names.reminder_workflow(reminder_id)
+
+
 SCENARIOS: dict[str, Callable[[Stage], Awaitable[str]]] = {
     "send": send_with_everything,
     "instruction": instruction_given_up,
     "chat": chat_answered_and_given_up,
     "connection": connection_linked_again,
+    "reminder": reminder_fired_twice_and_moved,
 }
 
 
 def replayer() -> Replayer:
     return Replayer(
-        workflows=[SendWorkflow, ChatWorkflow, ConnectionWorkflow],
+        workflows=[SendWorkflow, ChatWorkflow, ConnectionWorkflow, ReminderWorkflow],
         data_converter=DATA_CONVERTER,
         workflow_runner=sandbox_runner(),
     )
