@@ -74,8 +74,8 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Act:
-    """One blow, `wait` seconds after the requests before it. part: killed or frozen. seconds: how long it lasts, where it
-    does. FALL: all of `boton up` at once, and Temporal's file with it.
+    """One blow, `wait` seconds after the requests before it. part: killed or frozen. seconds: how long it lasts, where
+    it does. FALL: all of `boton up` at once, and Temporal's file with it.
     """
 
     deed: Deed
