@@ -19,7 +19,7 @@ from boton.errors import Conflict, NotFound
 from boton.store.steps import end_conversation, move
 from boton.store.tables import ChatRow, ConversationRow, MessageRow, SendRow
 
-AT_ONCE = 500
+AT_ONCE = 200
 """Messages that are cancelled in one transaction: SQLite's other writers wait that long."""
 
 _DIALOGUE_ENDS = {
@@ -59,7 +59,7 @@ def resume(send: SendRow, now: datetime) -> None:
         send.status = SendStatus.RUNNING.value
     else:
         send.status = (SendStatus.SCHEDULED if due > now else SendStatus.QUEUED).value
-    send.hold, send.next_step_at = None, due
+    send.hold, send.next_step_at, send.resumed_at = None, due, now
 
 
 def cancel(send: SendRow, now: datetime) -> None:
@@ -90,17 +90,19 @@ def settle_queued(
     """Ends at most `limit` queued messages of a send, first to last; how many it were, and what is to be told. Fewer
     than `limit`: none is queued any more. A dialogue whose opening never leaves is over.
     """
-    queued = select(MessageRow).where(_of(send.id), col(MessageRow.status) == MessageStatus.QUEUED.value)
-    rows = session.scalars(queued.order_by(col(MessageRow.position)).limit(limit)).all()
-    dialogues = _lock_dialogues(session, rows)
+    queued = select(col(MessageRow.id), col(MessageRow.chat_id), col(MessageRow.conversation_id)).where(
+        _of(send.id), col(MessageRow.status) == MessageStatus.QUEUED.value
+    )
+    found = session.execute(queued.order_by(col(MessageRow.position)).limit(limit)).all()
+    dialogues = _lock_dialogues(session, [(chat_id, id) for _, chat_id, id in found if id is not None])
     events: list[NewEvent] = []
-    for row in _lock_queued(session, rows):
+    for row in _lock_queued(session, [id for id, _, _ in found]):
         events += move(row, status, now, error)
         if row.conversation_id is not None:
             chat, conversation = dialogues[row.conversation_id]
             events += end_conversation(session, chat, conversation.id, _DIALOGUE_ENDS[status], None, now)
     session.flush()
-    return len(rows), events
+    return len(found), events
 
 
 def end_if_over(session: Session, send: SendRow, now: datetime) -> list[NewEvent]:
@@ -141,16 +143,15 @@ def _is_unfinished(session: Session, send: SendRow) -> bool:
     return session.execute(left.limit(1)).first() is not None
 
 
-def _lock_dialogues(session: Session, rows: Sequence[MessageRow]) -> dict[str, tuple[ChatRow, ConversationRow]]:
-    """The dialogues of openings by their ids, with their chats locked, in the order of these, so that two who lock
-    many wait for each other. Other messages that never left change nothing in their chats.
+def _lock_dialogues(session: Session, ids: Sequence[tuple[str, str]]) -> dict[str, tuple[ChatRow, ConversationRow]]:
+    """The dialogues of openings, by ids of (chat, dialogue), with their chats locked in the order of these, so that
+    two who lock many wait for each other. Other messages that never left change nothing in their chats.
     """
-    openings = [row for row in rows if row.conversation_id is not None]
-    if not openings:
+    if not ids:
         return {}
     chats = session.scalars(
         select(ChatRow)
-        .where(col(ChatRow.id).in_({row.chat_id for row in openings}))
+        .where(col(ChatRow.id).in_({chat_id for chat_id, _ in ids}))
         .order_by(col(ChatRow.id))
         .with_for_update(key_share=True)
         .execution_options(populate_existing=True)
@@ -158,17 +159,17 @@ def _lock_dialogues(session: Session, rows: Sequence[MessageRow]) -> dict[str, t
     by_id = {chat.id: chat for chat in chats}
     dialogues = session.scalars(
         select(ConversationRow)
-        .where(col(ConversationRow.id).in_([row.conversation_id for row in openings]))
+        .where(col(ConversationRow.id).in_([id for _, id in ids]))
         .execution_options(populate_existing=True)
     )
     return {dialogue.id: (by_id[dialogue.chat_id], dialogue) for dialogue in dialogues}
 
 
-def _lock_queued(session: Session, rows: Sequence[MessageRow]) -> list[MessageRow]:
+def _lock_queued(session: Session, ids: Sequence[str]) -> list[MessageRow]:
     """Those of them that are queued still: an opening's turn may have failed meanwhile, a recipient be unknown."""
     locked = session.scalars(
         select(MessageRow)
-        .where(col(MessageRow.id).in_([row.id for row in rows]))
+        .where(col(MessageRow.id).in_(ids))
         .order_by(col(MessageRow.id))
         .with_for_update(key_share=True)
         .execution_options(populate_existing=True)
