@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Select, or_, select
+from sqlalchemy import Select, or_, select
 from sqlmodel import Session, col
 
 from boton.domain.events import NewEvent
@@ -94,7 +94,7 @@ def _find_expired(session: Session, connection: ConnectionRow, send: SendRow, no
     """Why it is too late for all that is left. The time to live counts only while the connection was away."""
     if send.expires_at is not None and send.expires_at <= now:
         return _EXPIRED
-    due = max(send.created_at, send.send_at or send.created_at)
+    due = max(filter(None, (send.created_at, send.send_at, send.resumed_at)))
     if send.ttl_seconds is None or (now - due).total_seconds() <= send.ttl_seconds:
         return None
     return _AWAY if away_seconds(session, connection, due, now) > send.ttl_seconds else None
@@ -105,7 +105,8 @@ def _wait(session: Session, send: SendRow, lane: Lane, wait: Wait, now: datetime
     until = wait.until if send.expires_at is None else min(wait.until, send.expires_at)
     if wait.reason in _WHOLE or _speaks(send, lane):
         send.waiting = wait.reason.value
-    goes_on = wait.reason not in _WHOLE and _is_left(session, send, col(MessageRow.lane) != lane.value)
+    others = [other for other in send.lanes.split() if other != lane.value]
+    goes_on = wait.reason not in _WHOLE and any(_is_left(session, send, other, *UNFINISHED) for other in others)
     send.next_step_at = min(until, now + _OTHER_LANE_AGAIN) if goes_on else until
     return Idle(why="wait", until=until, reason=wait.reason.value)
 
@@ -118,22 +119,20 @@ def _speaks(send: SendRow, lane: Lane) -> bool:
 def _end(session: Session, send: SendRow, lane: Lane, now: datetime, events: list[NewEvent]) -> Idle:
     """Nothing is claimed now: `more`, while something is queued in this lane; `done`, when nothing is left at all."""
     session.flush()
-    here = col(MessageRow.lane) == lane.value
-    if _is_left(session, send, here, MessageStatus.QUEUED):
+    if _is_left(session, send, lane.value, MessageStatus.QUEUED):
         return Idle(why="more")
-    if _is_left(session, send, here, MessageStatus.SENDING):
+    if _is_left(session, send, lane.value, MessageStatus.SENDING):
         return Idle(why="wait", until=now + _IN_FLIGHT_AGAIN, reason=WaitReason.IN_FLIGHT.value)
     events += end_if_over(session, send, now)
     return Idle(why="lane_done" if send.finished_at is None else "done")
 
 
-def _is_left(session: Session, send: SendRow, lanes: ColumnElement[bool], *statuses: MessageStatus) -> bool:
-    """Whether a message of the send is in one of these statuses, or of all that are unfinished."""
+def _is_left(session: Session, send: SendRow, lane: str, *statuses: MessageStatus) -> bool:
+    """Whether a message of the send in this lane has one of these statuses."""
     left = select(col(MessageRow.id)).where(
         col(MessageRow.send_id) == send.id,
-        col(MessageRow.lane).in_(send.lanes.split()),
-        lanes,
-        col(MessageRow.status).in_([status.value for status in statuses or UNFINISHED]),
+        col(MessageRow.lane) == lane,
+        col(MessageRow.status).in_([status.value for status in statuses]),
     )
     return session.execute(left.limit(1)).first() is not None
 

@@ -492,6 +492,16 @@ async def test_time_to_live_does_not_pass_while_the_phone_is_there(database: Dat
     assert isinstance(await stage.advance(accepted.send.id, now=at(361)), Attempt)
 
 
+async def test_outage_in_which_a_send_was_paused_takes_nothing_of_its_time_to_live(database: Database) -> None:
+    stage = await _set(database)
+    await _connected(stage, 0)
+    accepted = await stage.accept(ttl_seconds=60)
+    await stage.sends.pause_send(stage.business.id, accepted.send.id)
+    await _connected(stage, HOUR, HOUR + 20)
+    await stage.sends.resume_send(stage.business.id, accepted.send.id, at(HOUR + 30))
+    assert isinstance(await stage.advance(accepted.send.id, now=at(HOUR + 31)), Attempt)
+
+
 async def test_time_to_live_counts_from_when_the_send_is_due(database: Database) -> None:
     stage = await _set(database)
     await _connected(stage, 0, 2 * HOUR, 2 * HOUR + 20)
