@@ -14,7 +14,7 @@ from temporalio.testing import ActivityEnvironment
 from activities import batch as batches
 from activities import courier as couriers
 from activities import pacer as pacers
-from activities.pacer import Turn
+from activities.pacer import Pacer, Turn
 from activities.sending import BatchStep, SendBatch, SendingActivities
 from boton.domain.gateway import Attempt
 from boton.domain.messages import Lane, MessageStatus
@@ -89,13 +89,39 @@ async def test_gap_lies_between_two_messages_of_a_batch(bench: Bench) -> None:
     assert await batch == BatchStep(state="done", settled=2)
 
 
+class Watched(Pacer):
+    """Tells how many wait for a turn."""
+
+    def __init__(self, bench: Bench, ticks: Ticks) -> None:
+        super().__init__(lambda: bench.outbox.fetch_pace(bench.connection.id), bench.clock, clock=ticks)
+        self.ticks = ticks
+        self.waiting = 0
+
+    async def take(self, turn: Turn, stop: couriers.Stop, patience: float) -> bool:
+        self.waiting += 1
+        try:
+            return await super().take(turn, stop, patience)
+        finally:
+            self.waiting -= 1
+
+    async def pass_time(self, *running: asyncio.Task[BatchStep]) -> None:
+        """Gap after gap, each when all of them wait for their turn, until these batches are done."""
+        while left := [batch for batch in running if not batch.done()]:
+            await until(lambda: self.waiting == len(left) or any(batch.done() for batch in left))
+            self.ticks.now += 20
+            await until(lambda: self.waiting < len(left))
+
+
 async def test_two_bulks_take_turns(bench: Bench) -> None:
     await bench.pace(**GAPS)
-    ticks = Ticks()
+    pacer = Watched(bench, Ticks())
     first, second = await bench.accept(4), await accept_from(bench, 100, 4)
-    activities = bench.sending(bench.pacer(ticks))
+    assert await pacer.take(Turn(lane=Lane.SLOW, rank=0, key="earlier"), couriers.Stop(), 10)
+    activities = bench.sending(pacer)
     running = [asyncio.create_task(run_batch(activities, send)) for send in (first, second)]
-    await pass_time(bench, ticks, *running)
+    await until(lambda: pacer.waiting == 2)
+    pacer.release(Lane.SLOW, used=True)
+    await pacer.pass_time(*running)
     mine = {one.jid for one in first.recipients}
     order = ["first" if jid in mine else "second" for jid in sent_to(bench.gateway.wire)]
     assert order in (["first", "second"] * 4, ["second", "first"] * 4)
@@ -103,30 +129,16 @@ async def test_two_bulks_take_turns(bench: Bench) -> None:
 
 async def test_transactional_goes_before_marketing_that_came_earlier(bench: Bench) -> None:
     await bench.pace(**GAPS)
-    ticks = Ticks()
-    activities = bench.sending(bench.pacer(ticks))
+    pacer = Watched(bench, Ticks())
+    activities = bench.sending(pacer)
     marketing = await accept_from(bench, 0, 3, category=SendCategory.MARKETING)
     bulk = asyncio.create_task(run_batch(activities, marketing))
     await until(lambda: len(bench.gateway.wire) == 1)
     urgent = await accept_from(bench, 100, 2)
     batch = asyncio.create_task(run_batch(activities, urgent))
-    await ticks.seen(60)
-    await pass_time(bench, ticks, bulk, batch)
+    await pacer.pass_time(bulk, batch)
     turns = [one.jid for one in (*marketing.recipients[:1], *urgent.recipients, *marketing.recipients[1:])]
     assert sent_to(bench.gateway.wire) == turns
-
-
-async def pass_time(bench: Bench, ticks: Ticks, *running: asyncio.Task[BatchStep]) -> None:
-    """Gap after gap, until these batches are done."""
-
-    def are_done() -> bool:
-        return all(batch.done() for batch in running)
-
-    while not are_done():
-        sent, looked = len(bench.gateway.wire), ticks.read
-        await until(lambda: ticks.read >= looked + 60 or are_done())  # noqa: B023
-        ticks.now += 20
-        await until(lambda: len(bench.gateway.wire) > sent or are_done())  # noqa: B023
 
 
 async def accept_from(
