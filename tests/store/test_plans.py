@@ -10,10 +10,11 @@ from typing import Any
 
 from sqlalchemy import Engine, event
 
+from boton.domain.messages import Lane
 from boton.domain.sends import SendKind
-from boton.ports import ModelAnswer, Page
+from boton.ports import Idle, ModelAnswer, Page
 from boton.store.engine import open_database
-from tests.store.builders import NOW
+from tests.store.builders import NOW, at
 from tests.store.stage import OTHER, Stage, incoming, numbers, receipt, sent, set_stage, typed, unconfirmed
 
 _ANSWER = ModelAnswer(text="¡Hola!")
@@ -35,12 +36,16 @@ def _noted() -> Iterator[dict[str, Any]]:
         event.remove(Engine, "before_cursor_execute", note)
 
 
-def _scans(file: str, seen: dict[str, Any]) -> list[str]:
+def _plans(file: str, seen: dict[str, Any]) -> dict[str, list[str]]:
     with sqlite3.connect(file) as connection:
-        plans = {
+        return {
             statement: [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)]
             for statement, parameters in seen.items()
         }
+
+
+def _scans(file: str, seen: dict[str, Any]) -> list[str]:
+    plans = _plans(file, seen)
     return [statement for statement, plan in plans.items() if any(step.startswith("SCAN message") for step in plan)]
 
 
@@ -72,6 +77,40 @@ async def test_no_step_reads_all_messages(sqlite_url: str) -> None:
     await database.close()
     assert len(seen) > 10
     assert _scans(sqlite_url.removeprefix("sqlite:///"), seen) == []
+
+
+async def test_claims_of_a_large_send_read_only_what_they_claim(sqlite_url: str) -> None:
+    """What is asked of one lane is answered by send, lane and status, in the index's order."""
+    database, file = open_database(sqlite_url), sqlite_url.removeprefix("sqlite:///")
+    stage = await set_stage(database)
+    await stage.change(numbers(1)[0], known=True)
+    accepted = await stage.accept(*numbers(10_000), expires_at=at(60))
+    with sqlite3.connect(file) as connection:
+        connection.execute("ANALYZE")
+    with _noted() as seen:
+        await _carry_out(stage, accepted.send.id)
+    plans = _plans(file, {statement: seen[statement] for statement in seen if "message.send_id = ?" in statement})
+    await database.close()
+    assert len(plans) >= 5
+    for statement, plan in plans.items():
+        (look,) = [step for step in plan if "message" in step]
+        assert "(send_id=?" in look, statement
+        if "message.lane = ?" in statement:
+            assert "ix_message_send_claim (send_id=? AND lane=? AND status=?)" in look, statement
+            assert len(plan) == 1 + ("JOIN" in statement), plan
+
+
+async def _carry_out(stage: Stage, send_id: str) -> None:
+    """Claims in both lanes, a closed lane, the look for the end, and what expires."""
+    await stage.step(send_id, lane=Lane.FAST)
+    attempts = await stage.step(send_id, lane=Lane.SLOW, room=5)
+    assert not isinstance(attempts, Idle)
+    await stage.step(send_id, *map(sent, attempts), lane=Lane.SLOW, room=5)
+    await stage.outbox.close_slow_lane(stage.connection.id, stage.epoch, "463", None, NOW)
+    for lane in Lane:
+        await stage.step(send_id, lane=lane)
+        await stage.step(send_id, lane=lane, room=0)
+        await stage.step(send_id, lane=lane, now=at(60))
 
 
 async def _change_sends(stage: Stage) -> None:
