@@ -193,6 +193,8 @@ async def test_openapi_examples_work_when_sent(anyone: httpx.AsyncClient, tenant
         "/api/v1/sends/{id}/resume",
         "/api/v1/sends/{id}/cancel",
         "/api/v1/config",
+        "/api/v1/reminders",
+        "/api/v1/reminders/{id}",
         "/api/v1/events",
         "/health/live",
         "/health/ready",
