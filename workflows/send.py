@@ -22,7 +22,7 @@ _SHORTEST_WAIT = timedelta(seconds=1)
 """The store's clock may be behind Temporal's: what is not due yet there must not be asked for in a tight loop."""
 
 _NOT_OWNER_WAIT = timedelta(seconds=2)
-
+_BUSIEST_FIRST = ("writing", "sending", "waiting", "paused")
 
 _REASONS = {
     "scheduled": "It is scheduled",
@@ -52,6 +52,7 @@ class SendWorkflow:
     def __init__(self, send: SendInput) -> None:
         self._send = send
         self._settled = send.settled
+        self._doing: dict[str, tuple[str, str]] = {}
         self._looks = 0
         self._finished = False
         self._renews = False
@@ -66,18 +67,18 @@ class SendWorkflow:
         await asyncio.gather(*(self._carry_out(lane) for lane in send.lanes))
         if not self._finished:
             workflow.continue_as_new(SendInput(send.send_id, send.connection_id, send.lanes, settled=self._settled))
-        self._tell("finished", "Every message is final.")
+        self._show("finished", "Every message is final.")
         return self._settled
 
     async def _carry_out(self, lane: str) -> None:
         """Batch after batch in one lane, until the whole send is finished or the history long."""
         while not (self._finished or self._renews):
             looks = self._looks
-            self._tell("sending", "The next batch is with the phone's link process.")
+            self._tell(lane, "sending", "The next batch is with the phone's link process.")
             step = await self._send_batch(lane)
             self._settled += step.settled
             self._finished = self._finished or step.state == "done"
-            await self._act_on(step, looks)
+            await self._act_on(lane, step, looks)
             self._renews = self._renews or workflow.info().is_continue_as_new_suggested()
 
     async def _send_batch(self, lane: str) -> BatchStep:
@@ -94,25 +95,26 @@ class SendWorkflow:
         )
         return step
 
-    async def _act_on(self, step: BatchStep, looks: int) -> None:
+    async def _act_on(self, lane: str, step: BatchStep, looks: int) -> None:
         """looks: how often this run had been woken before the batch: one that came meanwhile is not lost."""
         match step.state:
             case "compose":
-                await self._write_openings(step.message_ids)
+                await self._write_openings(lane, step.message_ids)
             case "paused":
-                self._tell("paused", "Goes on when it is resumed.")
+                self._tell(lane, "paused", "Goes on when it is resumed.")
                 await self._wait(None, looks)
             case "wait" if step.until is not None:
                 reason = _REASONS.get(step.reason, "Nothing is due now")
-                self._tell("waiting", f"{reason}; goes on at {step.until:%Y-%m-%d %H:%M:%S} UTC.")
+                self._tell(lane, "waiting", f"{reason}; goes on at {step.until:%Y-%m-%d %H:%M:%S} UTC.")
                 await self._wait(max(step.until - workflow.now(), _SHORTEST_WAIT), looks)
             case "lane_done":
+                self._rest(lane)
                 await self._wait(None, looks)
             case "not_owner":
                 await self._wait(_NOT_OWNER_WAIT, looks)
 
-    async def _write_openings(self, message_ids: tuple[str, ...]) -> None:
-        self._tell("writing", f"The bot writes {len(message_ids)} opening messages.")
+    async def _write_openings(self, lane: str, message_ids: tuple[str, ...]) -> None:
+        self._tell(lane, "writing", f"The bot writes {len(message_ids)} opening messages.")
         try:
             await workflow.execute_activity(
                 "compose_openings",
@@ -138,7 +140,26 @@ class SendWorkflow:
                 lambda: self._looks > looks or self._finished or self._renews, timeout=timeout
             )
 
-    def _tell(self, status: str, next_step: str) -> None:
+    def _tell(self, lane: str, status: str, next_step: str) -> None:
+        """What a lane does now."""
+        self._doing[lane] = (status, next_step)
+        self._show_lanes()
+
+    def _rest(self, lane: str) -> None:
+        """A lane has nothing to do; the other one has."""
+        self._doing.pop(lane, None)
+        self._show_lanes()
+
+    def _show_lanes(self) -> None:
+        """With both at it, the busier one names the send's status."""
+        if not self._doing:
+            return
+        status = min((status for status, _ in self._doing.values()), key=_BUSIEST_FIRST.index)
+        several = len(self._doing) > 1
+        steps = [f"{lane} lane: {step}" if several else step for lane, (_, step) in sorted(self._doing.items())]
+        self._show(status, " · ".join(steps))
+
+    def _show(self, status: str, next_step: str) -> None:
         """What an operator reads in the Temporal UI."""
         workflow.set_current_details(f"**{status}** · attempts ended: {self._settled} · {next_step}")
         if workflow.info().typed_search_attributes.get(_STATUS) != status and status != "writing":

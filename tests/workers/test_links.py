@@ -15,7 +15,7 @@ from activities.holding import OwnershipLost
 from boton import names
 from boton.domain.connections import ConnectionStatus
 from boton.domain.gateway import Attempt
-from boton.domain.messages import MessageStatus
+from boton.domain.messages import Lane, MessageStatus
 from boton.domain.sends import AcceptedSend
 from boton.ports import Page
 from boton.store.businesses import SqlBusinessStore
@@ -180,7 +180,8 @@ async def test_attempts_of_a_killed_link_are_settled_before_the_queues_open(worl
     phones = ["5491170000001", "5491170000002", "5491170000003"]
     send = await SqlSendStore(world.database).accept_send(a_send(world.business, phones))
     sent, unsent = await left_by_a_killed_link(world, send)
-    await TemporalStarter(world.client).start_send(send.send.id, world.business.id, world.connection.id, fast=False)
+    starter = TemporalStarter(world.client)
+    await starter.start_send(send.send.id, world.business.id, world.connection.id, lanes=(Lane.SLOW,))
     worker = Worker(
         world.client, task_queue=names.WORK_QUEUE, workflows=[SendWorkflow], workflow_runner=sandbox_runner()
     )

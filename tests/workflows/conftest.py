@@ -40,9 +40,14 @@ class Script:
     def will(self, name: str, *answers: Any) -> None:
         self.answers[name].extend(answers)
 
-    async def play(self, name: str, given: Any, otherwise: Any) -> Any:
+    def in_lane(self, lane: str, *answers: Any) -> None:
+        """What `send_batch` answers in that lane."""
+        self.will(f"send_batch {lane}", *answers)
+
+    async def play(self, name: str, given: Any, otherwise: Any, variant: str | None = None) -> Any:
         self.calls[name].append(given)
-        answer = self.answers[name].popleft() if self.answers[name] else otherwise
+        answers = (variant and self.answers[variant]) or self.answers[name]
+        answer = answers.popleft() if answers else otherwise
         if callable(answer):
             answer = await answer()
         if isinstance(answer, Exception):
@@ -51,7 +56,7 @@ class Script:
 
     @activity.defn(name="send_batch")
     async def send_batch(self, given: SendBatch) -> BatchStep:
-        step: BatchStep = await self.play("send_batch", given, BatchStep(state="done"))
+        step: BatchStep = await self.play("send_batch", given, BatchStep(state="done"), f"send_batch {given.lane}")
         return step
 
     @activity.defn(name="send_messages")

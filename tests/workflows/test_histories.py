@@ -25,6 +25,7 @@ from activities.holding import HoldEnded
 from activities.reminding import ReminderStep
 from activities.sending import BatchStep
 from boton import names
+from boton.domain.messages import Lane
 from boton.temporal import DATA_CONVERTER, sandbox_runner
 from tests.readable import read_history
 from tests.waiting import until
@@ -45,11 +46,26 @@ async def send_with_everything(stage: Stage) -> str:
     stage.script.will("send_batch", BatchStep(state="paused"), BatchStep(state="not_owner"))
     stage.script.will("send_batch", RuntimeError("store"), BatchStep(state="done", settled=7))
     send_id = stage.id("snd")
-    await stage.starter.start_send(send_id, "biz_1", stage.connection_id, fast=False)
+    await stage.starter.start_send(send_id, "biz_1", stage.connection_id, lanes=(Lane.SLOW,))
     await stage.details(names.send_workflow(send_id), lambda told: "**paused**" in told)
-    await stage.starter.start_send(send_id, "biz_1", stage.connection_id, fast=False, wake=True)
+    await stage.starter.start_send(send_id, "biz_1", stage.connection_id, lanes=(Lane.SLOW,), wake=True)
     await stage.handle(names.send_workflow(send_id)).result()
     return names.send_workflow(send_id)
+
+
+async def send_in_both_lanes(stage: Stage) -> str:
+    later = datetime.now(UTC) + timedelta(days=1)
+    stage.script.in_lane("fast", BatchStep(state="more", settled=3), BatchStep(state="lane_done", settled=2))
+    stage.script.in_lane("slow", BatchStep(state="wait", until=later, reason="daily_limit", settled=200))
+    both = (Lane.FAST, Lane.SLOW)
+    send_id = stage.id("snd")
+    await stage.starter.start_send(send_id, "biz_1", stage.connection_id, lanes=both)
+    workflow_id = names.send_workflow(send_id)
+    await stage.details(workflow_id, lambda told: "**waiting**" in told)
+    stage.script.in_lane("fast", BatchStep(state="lane_done"))
+    await stage.starter.start_send(send_id, "biz_1", stage.connection_id, lanes=both, wake=True)
+    await stage.handle(workflow_id).result()
+    return workflow_id
 
 
 async def instruction_given_up(stage: Stage) -> str:
@@ -57,7 +73,7 @@ async def instruction_given_up(stage: Stage) -> str:
         stage.script.will("send_batch", BatchStep(state="compose", message_ids=(f"msg_{number}",)))
     stage.script.will("compose_openings", None, ApplicationError("401", type="ModelRefused"))
     send_id = stage.id("snd")
-    await stage.starter.start_send(send_id, "biz_1", stage.connection_id, fast=True)
+    await stage.starter.start_send(send_id, "biz_1", stage.connection_id, lanes=(Lane.FAST,))
     await stage.handle(names.send_workflow(send_id)).result()
     return names.send_workflow(send_id)
 
@@ -103,6 +119,7 @@ async def reminder_fired_twice_and_moved(stage: Stage) -> str:
 
 SCENARIOS: dict[str, Callable[[Stage], Awaitable[str]]] = {
     "send": send_with_everything,
+    "lanes": send_in_both_lanes,
     "instruction": instruction_given_up,
     "chat": chat_answered_and_given_up,
     "connection": connection_linked_again,

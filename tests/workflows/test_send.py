@@ -5,23 +5,31 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from temporalio.exceptions import ApplicationError
 
+from activities.batch import BATCH_TIME
 from activities.chatting import ComposeOpenings
-from activities.sending import BATCH_TIME, BatchStep, SendBatch
+from activities.sending import BatchStep, SendBatch
 from boton import names
+from boton.domain.messages import Lane
 from tests.temporal_server import CONTINUE_AFTER
 from tests.waiting import until
 from tests.workflows.conftest import Stage
 from workflows import policies
 
 SECONDS = 30
+SLOW = (Lane.SLOW,)
 
 
-async def start(stage: Stage, *, fast: bool = False) -> str:
+async def start(stage: Stage, *lanes: Lane) -> str:
     send_id = stage.id("snd")
-    await stage.starter.start_send(send_id, "biz_1", stage.connection_id, fast=fast)
+    await stage.starter.start_send(send_id, "biz_1", stage.connection_id, lanes=lanes or SLOW)
     return send_id
+
+
+async def wake(stage: Stage, send_id: str, *lanes: Lane) -> None:
+    await stage.starter.start_send(send_id, "biz_1", stage.connection_id, lanes=lanes or SLOW, wake=True)
 
 
 async def attempts(stage: Stage, send_id: str) -> int:
@@ -34,16 +42,27 @@ async def test_asks_for_batches_until_done_and_counts_attempts(stage: Stage) -> 
     stage.script.will("send_batch", BatchStep(state="done", settled=7))
     send_id = await start(stage)
     assert await attempts(stage, send_id) == 1007
-    assert stage.script.calls["send_batch"] == [SendBatch(send_id)] * 3
+    assert stage.script.calls["send_batch"] == [SendBatch(send_id, "slow")] * 3
     assert await stage.status(names.send_workflow(send_id)) == "finished"
 
 
-async def test_fast_sends_use_the_fast_queue(stage: Stage) -> None:
-    for fast, queue in ((True, names.fast_queue), (False, names.slow_queue)):
-        send_id = await start(stage, fast=fast)
-        await attempts(stage, send_id)
-        history = await stage.handle(names.send_workflow(send_id)).fetch_history()
-        assert queue(stage.connection_id) in history.to_json()
+@pytest.mark.parametrize("lane", Lane)
+async def test_each_lane_has_its_queue(stage: Stage, lane: Lane) -> None:
+    queue = {Lane.FAST: names.fast_queue, Lane.SLOW: names.slow_queue}[lane]
+    send_id = await start(stage, lane)
+    await attempts(stage, send_id)
+    assert stage.script.calls["send_batch"] == [SendBatch(send_id, lane.value)]
+    assert await queues(stage, send_id) == {queue(stage.connection_id)}
+
+
+async def queues(stage: Stage, send_id: str) -> set[str]:
+    """On which batches were asked for."""
+    history = await stage.handle(names.send_workflow(send_id)).fetch_history()
+    return {
+        event.activity_task_scheduled_event_attributes.task_queue.name
+        for event in history.events
+        if event.HasField("activity_task_scheduled_event_attributes")
+    }
 
 
 async def test_starting_twice_is_starting_once(stage: Stage) -> None:
@@ -56,8 +75,8 @@ async def test_starting_twice_is_starting_once(stage: Stage) -> None:
     stage.script.will("send_batch", slow)
     send_id = await start(stage)
     await until(lambda: stage.script.calls["send_batch"])
-    await stage.starter.start_send(send_id, "biz_1", stage.connection_id, fast=False, wake=True)
-    await stage.starter.start_send(send_id, "biz_1", stage.connection_id, fast=False)
+    await wake(stage, send_id)
+    await stage.starter.start_send(send_id, "biz_1", stage.connection_id, lanes=SLOW)
     going_on.set()
     assert await attempts(stage, send_id) == 1
     assert len(stage.script.calls["send_batch"]) == 1
@@ -86,7 +105,7 @@ async def test_look_ends_a_wait(stage: Stage) -> None:
     stage.script.will("send_batch", far, BatchStep(state="done", settled=1))
     send_id = await start(stage)
     await stage.details(names.send_workflow(send_id), lambda told: "waiting" in told and "UTC" in told)
-    await stage.starter.start_send(send_id, "biz_1", stage.connection_id, fast=False, wake=True)
+    await wake(stage, send_id)
     assert await attempts(stage, send_id) == 1
 
 
@@ -96,7 +115,7 @@ async def test_paused_goes_on_with_a_look_and_not_before(stage: Stage) -> None:
     told = await stage.details(names.send_workflow(send_id), lambda told: "paused" in told)
     assert "attempts ended: 3" in told
     assert len(stage.script.calls["send_batch"]) == 1
-    await stage.starter.start_send(send_id, "biz_1", stage.connection_id, fast=False, wake=True)
+    await wake(stage, send_id)
     assert await attempts(stage, send_id) == 7
 
 
@@ -110,7 +129,7 @@ async def test_look_during_a_batch_that_finds_it_paused_is_not_lost(stage: Stage
     stage.script.will("send_batch", paused, BatchStep(state="done", settled=1))
     send_id = await start(stage)
     await until(lambda: stage.script.calls["send_batch"])
-    await stage.starter.start_send(send_id, "biz_1", stage.connection_id, fast=False, wake=True)
+    await wake(stage, send_id)
     going_on.set()
     assert await attempts(stage, send_id) == 2
 
@@ -164,6 +183,119 @@ async def test_long_send_continues_as_new_and_keeps_its_count(stage: Stage) -> N
     first = (await handle.describe()).run_id
     assert await attempts(stage, send_id) == batches * 500
     assert (await handle.describe()).run_id != first
+
+
+# ---------------------------------------------------------------- two lanes
+
+
+BOTH = (Lane.FAST, Lane.SLOW)
+
+
+async def test_lanes_are_carried_out_side_by_side(stage: Stage) -> None:
+    """Neither waits for the other's batch."""
+    first, second = asyncio.Event(), asyncio.Event()
+
+    async def meet() -> BatchStep:
+        (second if first.is_set() else first).set()
+        await second.wait()
+        return BatchStep(state="done", settled=1)
+
+    stage.script.will("send_batch", meet, meet)
+    send_id = await start(stage, *BOTH)
+    assert await attempts(stage, send_id) == 2
+    assert {call.lane for call in stage.script.calls["send_batch"]} == {"fast", "slow"}
+    queue_names = {names.fast_queue(stage.connection_id), names.slow_queue(stage.connection_id)}
+    assert await queues(stage, send_id) == queue_names
+
+
+async def test_lane_that_is_done_waits_for_the_other_and_ends_with_it(stage: Stage) -> None:
+    going_on = asyncio.Event()
+
+    async def slow() -> BatchStep:
+        await going_on.wait()
+        return BatchStep(state="done", settled=5)
+
+    stage.script.in_lane("slow", slow)
+    stage.script.in_lane("fast", BatchStep(state="lane_done", settled=2))
+    send_id = await start(stage, *BOTH)
+    await stage.details(names.send_workflow(send_id), lambda told: "attempts ended: 2" in told)
+    going_on.set()
+    assert await attempts(stage, send_id) == 7
+    assert len(stage.script.calls["send_batch"]) == 2
+
+
+async def test_lane_that_waits_for_days_ends_when_the_other_finishes_the_send(stage: Stage) -> None:
+    """A send that is cancelled, or expires, is over in all lanes."""
+    going_on = asyncio.Event()
+
+    async def fast() -> BatchStep:
+        await going_on.wait()
+        return BatchStep(state="done", settled=1)
+
+    far = datetime.now(UTC) + timedelta(days=3)
+    stage.script.in_lane("fast", fast)
+    stage.script.in_lane("slow", BatchStep(state="wait", until=far, reason="slow_lane_closed", settled=1))
+    send_id = await start(stage, *BOTH)
+    await stage.details(names.send_workflow(send_id), lambda told: "attempts ended: 1" in told)
+    going_on.set()
+    assert await attempts(stage, send_id) == 2
+
+
+async def test_operator_reads_what_each_lane_does(stage: Stage) -> None:
+    going_on = asyncio.Event()
+
+    async def fast() -> BatchStep:
+        await going_on.wait()
+        return BatchStep(state="lane_done", settled=1)
+
+    far = datetime.now(UTC) + timedelta(days=1)
+    stage.script.in_lane("fast", fast)
+    stage.script.in_lane("slow", BatchStep(state="wait", until=far, reason="daily_limit"), BatchStep(state="done"))
+    send_id = await start(stage, *BOTH)
+    workflow_id = names.send_workflow(send_id)
+    told = await stage.details(workflow_id, lambda told: "daily limit" in told)
+    assert "**sending**" in told
+    assert "fast lane: The next batch" in told
+    going_on.set()
+    told = await stage.details(workflow_id, lambda told: "**waiting**" in told)
+    assert "fast lane" not in told
+    assert await stage.status(workflow_id) == "waiting"
+    await wake(stage, send_id, *BOTH)
+    await attempts(stage, send_id)
+    assert await stage.status(workflow_id) == "finished"
+
+
+async def test_look_asks_in_every_lane(stage: Stage) -> None:
+    far = BatchStep(state="wait", until=datetime.now(UTC) + timedelta(days=3))
+    going_on = asyncio.Event()
+
+    async def done_together() -> BatchStep:
+        await going_on.wait()
+        return BatchStep(state="done")
+
+    stage.script.in_lane("fast", BatchStep(state="lane_done"), done_together)
+    stage.script.in_lane("slow", far, done_together)
+    send_id = await start(stage, *BOTH)
+    await stage.details(names.send_workflow(send_id), lambda told: "**waiting**" in told)
+    await wake(stage, send_id, *BOTH)
+    await until(lambda: len(stage.script.calls["send_batch"]) == 4)
+    going_on.set()
+    await attempts(stage, send_id)
+    assert [call.lane for call in stage.script.calls["send_batch"]].count("fast") == 2
+
+
+async def test_long_send_continues_as_new_while_a_lane_waits(stage: Stage) -> None:
+    batches = CONTINUE_AFTER // 5
+    far = BatchStep(state="wait", until=datetime.now(UTC) + timedelta(days=3), reason="daily_limit")
+    stage.script.in_lane("slow", far, far, far)
+    stage.script.in_lane("fast", *[BatchStep(state="more", settled=500)] * batches, BatchStep(state="done", settled=1))
+    send_id = await start(stage, *BOTH)
+    handle = stage.handle(names.send_workflow(send_id))
+    first = (await handle.describe()).run_id
+    assert await attempts(stage, send_id) == batches * 500 + 1
+    assert (await handle.describe()).run_id != first
+    asked = [call.lane for call in stage.script.calls["send_batch"]].count("slow")
+    assert asked == 2, "once in each run: the second asks the store anew"
 
 
 def test_batches_fit_into_their_time_out() -> None:
