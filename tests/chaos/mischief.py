@@ -95,8 +95,8 @@ class Mischief:
         self._stack.process.kill()
         self._stack.process.wait()
         wait_for(lambda: not self._stack.processes(), 30, "the end of all processes")
-        for file in self._stack.data_dir.glob("temporal.db*"):
-            file.unlink()
+        for file in (self._stack.up_file, *self._stack.data_dir.glob("temporal.db*")):
+            file.unlink(missing_ok=True)
         self._stack.start()
         return True
 

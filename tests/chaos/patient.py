@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 _PATIENCE = 300.0
-_PAUSE = 0.2
+_PAUSE = 0.5
 
 
 class Unanswered(Exception):
