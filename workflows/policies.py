@@ -34,3 +34,5 @@ while no worker runs (everything was stopped for the night) nobody has asked the
 """
 
 STORE_TIMEOUT = timedelta(seconds=60)
+FIRING_TIMEOUT = timedelta(seconds=10)
+"""One short transaction, safe to overlap: after a worker's death nobody waits longer for it to be tried again."""

@@ -64,7 +64,7 @@ class ReminderWorkflow:
             "advance_reminder",
             AdvanceReminder(self._reminder_id),
             result_type=ReminderStep,
-            start_to_close_timeout=policies.STORE_TIMEOUT,
+            start_to_close_timeout=policies.FIRING_TIMEOUT,
             retry_policy=policies.UNTIL_IT_WORKS,
             summary="fires what is due",
         )
