@@ -39,6 +39,10 @@ class Simulator:
         """The texts that reached that phone, in order, repeats included."""
         return [message["text"] for message in self.messages(number) if message["to"] == number]
 
+    def is_typed_to(self, number: str) -> bool:
+        """Whether that phone shows that the business is typing."""
+        return bool(self._call("GET", f"/phones/{number}/messages", 200)["typing"])
+
     def ledger(self) -> list[dict[str, Any]]:
         """Every delivery there ever was."""
         found: list[dict[str, Any]] = []
