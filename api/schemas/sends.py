@@ -11,9 +11,18 @@ from pydantic import ConfigDict, Field, JsonValue, SkipValidation
 
 from api.schemas.base import Body, Document, Listing, Timestamp, to_paging, to_timestamp
 from api.schemas.chats import MessageErrorOut
-from boton.domain.messages import UNFINISHED, MessageStatus
+from boton.domain.messages import MessageStatus
 from boton.domain.pacing import LONG, WaitReason
-from boton.domain.sends import AcceptedSend, Recipient, Rejected, Send, SendCategory, SendKind, SendStatus
+from boton.domain.sends import (
+    AcceptedSend,
+    Recipient,
+    Rejected,
+    Send,
+    SendCategory,
+    SendKind,
+    SendStatus,
+    to_progress,
+)
 from boton.ports import Page
 
 MAX_RECIPIENTS = 10_000
@@ -240,14 +249,13 @@ class SendDetail(SendSummary):
     @classmethod
     def at(cls, send: Send, paced_end: datetime | None, now: datetime) -> SendDetail:
         """The send as it stands at `now`. paced_end: when the last will have left at the number's pace."""
-        counts = _count(send)
-        rate, end = _progress(send, counts, now)
+        progress = to_progress(send, paced_end, now)
         return cls(
             **dict(SendSummary.of(send)),
-            counts=counts,
+            counts=_count(send),
             rejected=to_rejected(send.rejected),
-            rate=rate,
-            estimated_end=paced_end or end,
+            rate=progress.rate,
+            estimated_end=progress.estimated_end,
             waiting=_waiting(send),
             hold=send.hold,
         )
@@ -256,27 +264,15 @@ class SendDetail(SendSummary):
 def _waiting(send: Send) -> Waiting | None:
     if send.status is SendStatus.SCHEDULED and send.send_at is not None:
         return Waiting(reason=WaitReason.SCHEDULED, until=send.send_at)
-    if send.waiting is None or send.next_step_at is None:
+    if send.waiting is None or send.waiting_until is None:
         return None
-    return Waiting(reason=WaitReason(send.waiting), until=send.next_step_at)
+    return Waiting(reason=WaitReason(send.waiting), until=send.waiting_until)
 
 
 def _count(send: Send) -> dict[MessageStatus, int]:
     """Every status that an outgoing message may have, those with none too."""
     known = send.counts or {}
     return {status: known.get(status, 0) for status in MessageStatus if status is not MessageStatus.RECEIVED}
-
-
-def _progress(send: Send, counts: dict[MessageStatus, int], now: datetime) -> tuple[float | None, datetime | None]:
-    """Messages a minute and the expected end, or the real one where it is known."""
-    waiting = sum(counts[status] for status in UNFINISHED)
-    done = send.total - waiting
-    elapsed = None if send.started_at is None else (send.finished_at or now) - send.started_at
-    if elapsed is None or done <= 0 or elapsed.total_seconds() <= 0:
-        return None, send.finished_at
-    rate = round(done * 60 / elapsed.total_seconds(), 2)
-    running = send.status is SendStatus.RUNNING and waiting > 0
-    return rate, (now + elapsed * (waiting / done) if running else send.finished_at)
 
 
 class RecipientOut(AcceptedRecipient):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
-from boton.domain.messages import Lane, MessageError, MessageStatus
+from boton.domain.messages import UNFINISHED, Lane, MessageError, MessageStatus
 
 
 class SendKind(StrEnum):
@@ -89,8 +89,8 @@ class Recipient:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Send:
-    """lanes: those its messages are in. waiting: what it waits for (a WaitReason) until `next_step_at`. hold: why it
-    is paused, where no client asked for it.
+    """lanes: those its messages are in. waiting: what it waits for (a WaitReason) until `waiting_until`. next_step_at:
+    when it is looked at again, None once nothing is owed. hold: why it is paused, where no client asked for it.
     """
 
     id: str
@@ -110,9 +110,35 @@ class Send:
     lanes: tuple[Lane, ...] = (Lane.SLOW,)
     respect_quiet_hours: bool = False
     waiting: str | None = None
+    waiting_until: datetime | None = None
     next_step_at: datetime | None = None
     hold: str | None = None
     reminder_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a send is. done: messages that are final; rate: of them a minute, so far; estimated_end: the real end
+    where it is known, None where nothing tells.
+    """
+
+    total: int
+    done: int
+    rate: float | None = None
+    estimated_end: datetime | None = None
+
+
+def to_progress(send: Send, paced_end: datetime | None, now: datetime) -> Progress:
+    """The progress of a send with its counts. paced_end: when the last will have left at the number's pace."""
+    waiting = sum((send.counts or {}).get(status, 0) for status in UNFINISHED)
+    done = send.total - waiting
+    elapsed = None if send.started_at is None else (send.finished_at or now) - send.started_at
+    if elapsed is None or done <= 0 or elapsed <= timedelta(0):
+        return Progress(total=send.total, done=done, estimated_end=paced_end or send.finished_at)
+    rate = round(done * 60 / elapsed.total_seconds(), 2)
+    goes_on = send.status is SendStatus.RUNNING and waiting > 0
+    end = now + elapsed * (waiting / done) if goes_on else send.finished_at
+    return Progress(total=send.total, done=done, rate=rate, estimated_end=paced_end or end)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -104,7 +104,7 @@ def _wait(session: Session, send: SendRow, lane: Lane, wait: Wait, now: datetime
     """Says in the send what it waits for, and the sweeper when to look again; sooner where the other lane goes on."""
     until = wait.until if send.expires_at is None else min(wait.until, send.expires_at)
     if wait.reason in _WHOLE or _speaks(send, lane):
-        send.waiting = wait.reason.value
+        send.waiting, send.waiting_until = wait.reason.value, until
     others = [other for other in send.lanes.split() if other != lane.value]
     goes_on = wait.reason not in _WHOLE and any(_is_left(session, send, other, *UNFINISHED) for other in others)
     send.next_step_at = min(until, now + _OTHER_LANE_AGAIN) if goes_on else until
@@ -258,7 +258,7 @@ def _going(step: _Step, attempts: list[Attempt]) -> list[Attempt]:
         if send.status != SendStatus.RUNNING:
             send.status, send.started_at = SendStatus.RUNNING.value, send.started_at or step.now
         if send.waiting in _WHOLE or _speaks(send, step.lane):
-            send.waiting = None
+            send.waiting = send.waiting_until = None
         due = send.next_step_at
         if due is None or not step.now + _GOING_ON / 2 <= due <= step.now + _OTHER_LANE_AGAIN:
             send.next_step_at = step.now + _GOING_ON

@@ -184,6 +184,7 @@ def to_send(row: SendRow, counts: Mapping[MessageStatus, int] | None = None) -> 
         lanes=tuple(Lane(lane) for lane in row.lanes.split()),
         respect_quiet_hours=row.respect_quiet_hours,
         waiting=row.waiting,
+        waiting_until=row.waiting_until,
         next_step_at=row.next_step_at,
         hold=row.hold,
         reminder_id=row.reminder_id,

@@ -205,7 +205,7 @@ class AliasRow(SQLModel, table=True):
 
 class SendRow(SQLModel, table=True):
     """`lanes`: those its messages are in, space-separated. `ttl_seconds`: how long the connection may be away before
-    it expires, counted anew from `resumed_at`. `waiting`: what it waits for, until `next_step_at`. `hold`: why it is paused, unless a client asked.
+    it expires, counted anew from `resumed_at`. `waiting`: what it waits for, until `waiting_until`. `hold`: why it is paused, unless a client asked.
     """
 
     __tablename__ = "send"
@@ -234,6 +234,7 @@ class SendRow(SQLModel, table=True):
     ttl_seconds: int | None = None
     resumed_at: datetime | None = _moment(default=None)
     waiting: str | None = None
+    waiting_until: datetime | None = _moment(default=None)
     hold: str | None = None
     reminder_id: str | None = None
 

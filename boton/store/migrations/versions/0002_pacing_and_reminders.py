@@ -53,7 +53,8 @@ def _change_sends() -> None:
     op.execute("UPDATE send SET lanes = 'fast' WHERE fast")
     op.drop_column("send", "fast")
     op.add_column("send", sa.Column("ttl_seconds", sa.Integer(), nullable=True))
-    op.add_column("send", sa.Column("resumed_at", UtcDateTime(), nullable=True))
+    for name in ("resumed_at", "waiting_until"):
+        op.add_column("send", sa.Column(name, UtcDateTime(), nullable=True))
     for name in ("waiting", "hold", "reminder_id"):
         op.add_column("send", sa.Column(name, sa.String(), nullable=True))
     unfinished = sa.text("status IN ('queued', 'scheduled', 'running', 'paused')")
