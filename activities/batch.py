@@ -87,13 +87,14 @@ class Batch:
     # -------------------------------------------------------- one message at a time
 
     async def _run_paced(self) -> Idle:
+        """In a crowd one message is all, so that what else is to be sent finds a place in this process."""
         rank = await self._courier.fetch_rank(self._send_id, self._lane)
         turn = Turn(lane=self._lane, rank=rank, key=self._send_id)
         while not self._limit.is_over:
             if not await self._pacer.take(turn, self._limit.stop, self._limit.seconds_left):
                 break
             step = await self._take_turn()
-            if step.why != _MORE.why:
+            if step.why != _MORE.why or self._pacer.is_crowded(self._lane):
                 return step
         return _MORE
 

@@ -24,6 +24,7 @@ _BELIEVED_SECONDS = 1.0
 
 _LOOK_SECONDS = 1.0
 _REMEMBERED = 1000
+_CROWD = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -88,6 +89,10 @@ class Pacer:
         """Ends a turn. used: a message left, or was tried to: the next one has to keep its distance."""
         self._lanes[lane].end(self._clock() if used else None)
 
+    def is_crowded(self, lane: Lane) -> bool:
+        """Whether so many wait in a lane that nobody should stay longer than for one message."""
+        return self._lanes[lane].waiting > _CROWD
+
     async def _read(self) -> Pacing:
         """The first time, the slow lane learns when an earlier link last claimed in it."""
         pace = await self._fetch_pace()
@@ -109,6 +114,10 @@ class _Lane:
         self._last: float | None = None
         self._chance = dice.random()
         self._changed = asyncio.Event()
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
 
     def join(self, turn: Turn) -> None:
         self._waiting.append(turn)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.common import SearchAttributeKey
+from temporalio.common import Priority, SearchAttributeKey
 from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
@@ -22,6 +22,9 @@ _SHORTEST_WAIT = timedelta(seconds=1)
 """The store's clock may be behind Temporal's: what is not due yet there must not be asked for in a tight loop."""
 
 _NOT_OWNER_WAIT = timedelta(seconds=2)
+_AFTER_REPLIES = Priority(priority_key=4)
+"""Below the default, which replies have: of those that wait for a slot of the link, a reply is the next."""
+
 _BUSIEST_FIRST = ("writing", "sending", "waiting", "paused")
 
 _REASONS = {
@@ -91,6 +94,7 @@ class SendWorkflow:
             start_to_close_timeout=policies.BATCH_TIMEOUT,
             heartbeat_timeout=policies.LINK_HEARTBEAT,
             retry_policy=policies.UNTIL_IT_WORKS,
+            priority=_AFTER_REPLIES,
             summary=f"claims, sends and records what is due ({lane} lane)",
         )
         return step

@@ -141,6 +141,22 @@ async def test_transactional_goes_before_marketing_that_came_earlier(bench: Benc
     assert sent_to(bench.gateway.wire) == turns
 
 
+async def test_bulk_in_a_crowd_gives_its_slot_back_after_each_message(bench: Bench) -> None:
+    """A link has room for so many batches: a reply must find a place among any number of bulks."""
+    await bench.pace(**GAPS)
+    pacer = Watched(bench, Ticks())
+    stop = couriers.Stop()
+    turns = [Turn(lane=Lane.SLOW, rank=2, key=f"another-{place}") for place in range(60)]
+    assert await pacer.take(Turn(lane=Lane.SLOW, rank=0, key="earlier"), stop, 10)
+    crowd = [asyncio.create_task(pacer.take(turn, stop, 10_000)) for turn in turns]
+    batch = asyncio.create_task(run_batch(bench.sending(pacer), await bench.accept(3)))
+    await until(lambda: pacer.waiting == 61)
+    pacer.release(Lane.SLOW, used=False)
+    assert await batch == BatchStep(state="more", settled=1)
+    stop.set()
+    await asyncio.gather(*crowd)
+
+
 async def accept_from(
     bench: Bench, first: int, count: int, category: SendCategory = SendCategory.TRANSACTIONAL
 ) -> AcceptedSend:

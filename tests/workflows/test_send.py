@@ -6,15 +6,19 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.exceptions import ApplicationError
+from temporalio.worker import Worker
 
 from activities.batch import BATCH_TIME
-from activities.chatting import ComposeOpenings
+from activities.chatting import ComposeOpenings, Drafts
 from activities.sending import BatchStep, SendBatch
 from boton import names
 from boton.domain.messages import Lane
 from tests.temporal_server import CONTINUE_AFTER
-from tests.waiting import until
+from tests.waiting import eventually, until
 from tests.workflows.conftest import Stage
 from workflows import policies
 
@@ -300,3 +304,48 @@ async def test_long_send_continues_as_new_while_a_lane_waits(stage: Stage) -> No
 
 def test_batches_fit_into_their_time_out() -> None:
     assert BATCH_TIME * 2 <= policies.BATCH_TIMEOUT
+
+
+async def test_reply_overtakes_the_batches_that_wait_for_a_slot_of_the_link(stage: Stage) -> None:
+    """Three hundred single sends must not delay a reply by more than one message."""
+    connection_id, sends = stage.id("con"), [stage.id("snd") for _ in range(12)]
+    chat_id = stage.id("cht")
+    served: list[int] = []
+
+    async def reply() -> BatchStep:
+        served.append(len(stage.script.calls["send_batch"]))
+        return BatchStep(state="done", settled=1)
+
+    stage.script.will("send_messages", reply)
+    stage.script.will("compose_turn", Drafts(connection_id=connection_id, message_ids=("msg_1",)))
+    for send_id in sends:
+        await stage.starter.start_send(send_id, "biz_1", connection_id, lanes=(Lane.FAST,))
+    await until_in_backlog(stage, names.fast_queue(connection_id), 12)
+    await stage.starter.look_at_chat(chat_id, "biz_1")
+    await until_in_backlog(stage, names.fast_queue(connection_id), 13)
+    link = Worker(
+        stage.client,
+        task_queue=names.fast_queue(connection_id),
+        activities=[stage.script.send_batch, stage.script.send_messages],
+        max_concurrent_activities=1,
+    )
+    async with link:
+        await asyncio.gather(*(attempts(stage, send_id) for send_id in sends))
+        await until(lambda: served)
+    assert served[0] <= 2, "one may be with the link already"
+
+
+async def until_in_backlog(stage: Stage, queue: str, tasks: int) -> None:
+    """Until so many activities wait in a queue that nobody serves."""
+
+    async def count() -> int:
+        request = DescribeTaskQueueRequest(
+            namespace=stage.client.namespace,
+            task_queue=TaskQueue(name=queue),
+            task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
+            report_stats=True,
+        )
+        described = await stage.client.workflow_service.describe_task_queue(request)
+        return int(described.stats.approximate_backlog_count)
+
+    await eventually(count, lambda found: found >= tasks)
