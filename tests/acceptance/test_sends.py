@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from tests.acceptance.api import Api
@@ -54,13 +56,13 @@ def test_unregistered_phone_fails_and_says_why(api: Api, simulator: Simulator, n
     wait_for(lambda: simulator.received(present) == ["Hola a los dos"], ANSWER_SECONDS, "the other's message")
 
 
-def test_each_of_many_gets_one_copy_in_order(api: Api, simulator: Simulator, numbers: Numbers) -> None:
+def test_each_of_many_gets_one_copy(api: Api, simulator: Simulator, numbers: Numbers) -> None:
     recipients = numbers.take(60)
     accepted = api.send([*recipients, recipients[0]], message="Cerramos el lunes")
     assert accepted["total"] == 60
     await_delivered(api, accepted["id"])
-    reached = [delivery["to"] for delivery in simulator.ledger() if delivery["to"] in set(recipients)]
-    assert reached == recipients
+    reached = Counter(delivery["to"] for delivery in simulator.ledger() if delivery["to"] in set(recipients))
+    assert reached == dict.fromkeys(recipients, 1)
 
 
 def test_instruction_opens_a_conversation_with_each(api: Api, simulator: Simulator, numbers: Numbers) -> None:
