@@ -25,11 +25,11 @@ _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _bearer = HTTPBearer(auto_error=False, description="A business's token: page /, heading API Access.")
 
 
-def get_services(request: Request) -> Services:
+async def get_services(request: Request) -> Services:
     return cast(Services, request.app.state.services)
 
 
-def get_launcher(request: Request) -> Launcher:
+async def get_launcher(request: Request) -> Launcher:
     return cast(Launcher, request.app.state.launcher)
 
 
@@ -53,7 +53,7 @@ async def require_token(
 Caller = Annotated[Token, Depends(require_token)]
 
 
-def read_page(
+async def read_page(
     page: Annotated[int, Query(ge=0, description="counted from 0")] = 0,
     page_size: Annotated[int, Query(alias="pageSize", ge=1, description="50 at most")] = 20,
 ) -> Page:
@@ -63,7 +63,7 @@ def read_page(
 Paging = Annotated[Page, Depends(read_page)]
 
 
-def read_jid(jid: Annotated[str, Path(description="as /chats gives it", max_length=100)]) -> str:
+async def read_jid(jid: Annotated[str, Path(description="as /chats gives it", max_length=100)]) -> str:
     """A person's JID, spelled as the store knows it. Raises NotFound: nobody else has a chat."""
     try:
         return str(parse_recipient(jid))
@@ -74,7 +74,7 @@ def read_jid(jid: Annotated[str, Path(description="as /chats gives it", max_leng
 KnownJid = Annotated[str, Depends(read_jid)]
 
 
-def read_new_jid(jid: Annotated[str, Path(description="as /chats gives it, or a number", max_length=100)]) -> str:
+async def read_new_jid(jid: Annotated[str, Path(description="as /chats gives it, or a number", max_length=100)]) -> str:
     """The same for a chat that need not exist yet. Raises Invalid."""
     try:
         return str(find_jid(jid))
@@ -85,11 +85,11 @@ def read_new_jid(jid: Annotated[str, Path(description="as /chats gives it, or a 
 NewJid = Annotated[str, Depends(read_new_jid)]
 
 
-def read_send_id(send_id: Annotated[str, Path(alias="id", max_length=100)]) -> str:
+async def read_send_id(send_id: Annotated[str, Path(alias="id", max_length=100)]) -> str:
     return _check_id("send", send_id)
 
 
-def read_reminder_id(reminder_id: Annotated[str, Path(alias="id", max_length=100)]) -> str:
+async def read_reminder_id(reminder_id: Annotated[str, Path(alias="id", max_length=100)]) -> str:
     return _check_id("reminder", reminder_id)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Dialect, insert
+from sqlalchemy import Dialect
 
 from boton.domain.conversations import ConversationStatus
 from boton.domain.messages import Direction, Lane, MessageKind, MessageStatus, MessageType, Sender
@@ -25,7 +25,7 @@ from boton.domain.sends import (
 )
 from boton.ids import Prefix, new_id
 from boton.store.bulk import Bulk, to_bulk
-from boton.store.inserts import table_of
+from boton.store.inserts import insert_into
 from boton.store.rows import from_rejected, to_send
 from boton.store.tables import ConversationRow, MessageRow, SendRow
 
@@ -50,7 +50,8 @@ class Prepared:
     says are contacts, and that the store does not know as such yet. lanes: how many messages are in each.
     """
 
-    send: Mapping[str, Any]
+    send: SendRow
+    sends: Bulk
     conversations: Bulk | None
     messages: Bulk
     introduced: tuple[str, ...]
@@ -74,13 +75,15 @@ def prepare(dialect: Dialect, new: NewSend, connection_id: str, chats: Mapping[s
     for message, conversation in zip(messages, conversations, strict=False):
         message["conversation_id"] = conversation["id"]
     recipients = [_to_recipient(row) for row in messages]
+    row = SendRow(**send)
     return Prepared(
-        send=send,
-        conversations=to_bulk(dialect, insert(table_of(ConversationRow)), conversations) if conversations else None,
-        messages=to_bulk(dialect, insert(table_of(MessageRow)), messages),
+        send=row,
+        sends=to_bulk(dialect, insert_into(SendRow), [send]),
+        conversations=to_bulk(dialect, insert_into(ConversationRow), conversations) if conversations else None,
+        messages=to_bulk(dialect, insert_into(MessageRow), messages),
         introduced=tuple(chat.id for chat, one in pairs if one.known and not chat.known),
         lanes=Counter(lanes),
-        answer=first_answer(to_send(SendRow(**send)), recipients),
+        answer=first_answer(to_send(row), recipients),
     )
 
 

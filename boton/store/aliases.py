@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, select, update
 from sqlmodel import Session, col
 
 from boton.domain.jid import parse_jid, spellings
 from boton.errors import InvalidRecipient
 from boton.ids import Prefix, new_id
 from boton.store.bulk import insert_bulk, to_bulk
-from boton.store.inserts import insert_or_ignore, table_of
+from boton.store.inserts import insert_into, insert_or_ignore
 from boton.store.tables import AliasRow, ChatRow
 from boton.store.tally import change_tally
 
@@ -112,7 +112,7 @@ def _create(
 def _insert_chats(session: Session, business_id: str, jids: dict[str, str], now: datetime) -> None:
     always = {"business_id": business_id, "active_at": now, "created_at": now}
     rows = [{"id": chat_id, "jid": jid, **always} for chat_id, jid in jids.items()]
-    insert_bulk(session, to_bulk(session.get_bind().dialect, insert(table_of(ChatRow)), rows))
+    insert_bulk(session, to_bulk(session.get_bind().dialect, insert_into(ChatRow), rows))
 
 
 def _insert_aliases(session: Session, business_id: str, chat_ids: dict[str, str]) -> None:

@@ -29,6 +29,8 @@ def estimate(session: Session, send: SendRow, left: Mapping[Lane, int], now: dat
     connection = session.get_one(ConnectionRow, send.connection_id)
     business = session.get_one(BusinessRow, send.business_id)
     pacing = pacing_of(business, connection)
+    if all(pacing.is_unpaced(lane) for lane, count in left.items() if count):
+        return None
     start = max(now, send.send_at or now)
     return estimate_end(pacing, _load(session, send, connection, business, left, now, start), start)
 

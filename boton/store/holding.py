@@ -55,8 +55,9 @@ def hold_everything(session: Session, now: datetime) -> None:
 def _hold_sends(session: Session) -> None:
     """What was held for another reason keeps it."""
     hold = func.coalesce(col(SendRow.hold), RESTORED)
-    values = {"status": SendStatus.PAUSED.value, "hold": hold, "waiting": None, "next_step_at": None}
-    session.execute(_all(update(SendRow).where(UNFINISHED).values(values)))
+    nothing = dict.fromkeys(("waiting", "waiting_until", "next_step_at"))
+    held = {"status": SendStatus.PAUSED.value, "hold": hold, **nothing}
+    session.execute(_all(update(SendRow).where(UNFINISHED).values(held)))
 
 
 def _hold_reminders(session: Session) -> None:

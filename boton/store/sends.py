@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, select, update
 from sqlmodel import Session, col
 
 from boton.domain.pacing import WaitReason
@@ -35,6 +35,9 @@ from boton.store.tables import UNFINISHED, ChatRow, ConnectionRow, MessageRow, S
 
 _ACCEPTED = 202
 _CHATS_AT_ONCE = 500
+_AT_ONCE = 50
+"""Recipients of a send that is accepted in one transaction."""
+
 _WOKEN_AT_ONCE = 1000
 _PACED = [WaitReason.QUIET_HOURS.value, WaitReason.DAILY_LIMIT.value, WaitReason.SLOW_LANE_CLOSED.value]
 """What a change of the pacing may end."""
@@ -45,7 +48,9 @@ class SqlSendStore:
         self._db = database
 
     async def accept_send(self, new: NewSend, *, idempotency: IdempotencyKey | None = None) -> AcceptedSend:
-        """Chats come first, some at a time, so that a bulk does not keep other writers waiting for long."""
+        """A bulk's chats come first, some at a time, so that it does not keep other writers waiting for long."""
+        if len(new.recipients) <= _AT_ONCE:
+            return await self._db.write(lambda session: _accept_at_once(session, new, idempotency))
         connection_id = await self._db.read(lambda session: active_connection(session, new.business_id))
         chats: dict[str, KnownChat] = {}
         for start in range(0, len(new.recipients), _CHATS_AT_ONCE):
@@ -95,13 +100,11 @@ class SqlSendStore:
 
 def active_connection(session: Session, business_id: str) -> str:
     """The connection over which a business sends. Raises Conflict when it has none."""
-    active = select(col(ConnectionRow.id)).where(
-        col(ConnectionRow.business_id) == business_id, col(ConnectionRow.active)
-    )
-    connection_id: str | None = session.execute(active.order_by(col(ConnectionRow.id)).limit(1)).scalar_one_or_none()
-    if connection_id is None:
+    active = select(ConnectionRow).where(col(ConnectionRow.business_id) == business_id, col(ConnectionRow.active))
+    connection = session.scalars(active.order_by(col(ConnectionRow.id)).limit(1)).one_or_none()
+    if connection is None:
         raise Conflict("This business has no connected phone: link one (POST /api/v1/connection), then send again.")
-    return connection_id
+    return connection.id
 
 
 def ensure_recipients(session: Session, new: NewSend) -> dict[str, KnownChat]:
@@ -117,12 +120,12 @@ def ensure_recipients(session: Session, new: NewSend) -> dict[str, KnownChat]:
 def prepare_send(session: Session, new: NewSend, connection_id: str, chats: Mapping[str, KnownChat]) -> Prepared:
     """All that `store_send` stores, with the answer's estimate."""
     prepared = prepare(session.get_bind().dialect, new, connection_id, chats)
-    end = estimate(session, SendRow(**prepared.send), prepared.lanes, new.accepted_at)
+    end = estimate(session, prepared.send, prepared.lanes, new.accepted_at)
     return replace(prepared, answer=replace(prepared.answer, estimated_end=end))
 
 
 def store_send(session: Session, prepared: Prepared) -> None:
-    session.execute(insert(SendRow), prepared.send)
+    insert_bulk(session, prepared.sends)
     if prepared.conversations is not None:
         insert_bulk(session, prepared.conversations)
     insert_bulk(session, prepared.messages)
@@ -136,17 +139,23 @@ def _introduce(session: Session, chat_ids: Sequence[str]) -> None:
         session.execute(update(ChatRow).where(some).values(known=True).execution_options(synchronize_session=False))
 
 
+def _accept_at_once(session: Session, new: NewSend, idempotency: IdempotencyKey | None) -> AcceptedSend:
+    connection_id = active_connection(session, new.business_id)
+    prepared = prepare_send(session, new, connection_id, ensure_recipients(session, new))
+    return _accept(session, prepared, idempotency)
+
+
 def _accept(session: Session, prepared: Prepared, idempotency: IdempotencyKey | None) -> AcceptedSend:
     if idempotency is not None and not _claim_key(session, prepared, idempotency):
-        return _find_first(session, prepared.send["business_id"], idempotency) or prepared.answer
+        return _find_first(session, prepared.send.business_id, idempotency) or prepared.answer
     store_send(session, prepared)
     return prepared.answer
 
 
 def _claim_key(session: Session, prepared: Prepared, idempotency: IdempotencyKey) -> bool:
     send, end = prepared.send, prepared.answer.estimated_end
-    answer = {"sendId": send["id"], "estimatedEnd": end.isoformat() if end else None}
-    return claim_key(session, send["business_id"], idempotency, _ACCEPTED, answer, send["created_at"])
+    answer = {"sendId": send.id, "estimatedEnd": end.isoformat() if end else None}
+    return claim_key(session, send.business_id, idempotency, _ACCEPTED, answer, send.created_at)
 
 
 def _find_first(session: Session, business_id: str, idempotency: IdempotencyKey) -> AcceptedSend | None:

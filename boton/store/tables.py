@@ -205,7 +205,8 @@ class AliasRow(SQLModel, table=True):
 
 class SendRow(SQLModel, table=True):
     """`lanes`: those its messages are in, space-separated. `ttl_seconds`: how long the connection may be away before
-    it expires, counted anew from `resumed_at`. `waiting`: what it waits for, until `waiting_until`. `hold`: why it is paused, unless a client asked.
+    it expires, counted anew from `resumed_at`. `waiting`: what it waits for, until `waiting_until`. `hold`:
+    why it is paused, unless a client asked.
     """
 
     __tablename__ = "send"

@@ -147,7 +147,8 @@ async def test_transactional_messages_live_as_long_as_the_business_says(
 
 
 async def make_wait(tenant: Tenant, send_id: str) -> None:
-    values = {"waiting": "daily_limit", "status": "running", "next_step_at": tenant.clock() + timedelta(hours=9)}
+    until = tenant.clock() + timedelta(hours=9)
+    values = {"waiting": "daily_limit", "waiting_until": until, "status": "running", "next_step_at": until}
     await tenant.database.write(lambda session: session.execute(update(SendRow).values(values)) and None)
     document = (await tenant.get(f"/sends/{send_id}")).json()
     assert document["waiting"] == {"reason": "daily_limit", "until": "2026-11-21T03:04:05.678Z"}
