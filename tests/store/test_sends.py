@@ -210,7 +210,8 @@ async def test_contact_is_not_known_by_a_send_that_was_refused(database: Databas
     other = IdempotencyKey(key=KEY.key, path=KEY.path, body_hash="b" * 64)
     with pytest.raises(Invalid):
         await sends.accept_send(a_send(business, [], recipients=recipients), idempotency=other)
-    assert not (await SqlChatStore(database).fetch_chat(business.id, jid_of(NUMBERS[1]))).known
+    with pytest.raises(NotFound):
+        await SqlChatStore(database).fetch_chat(business.id, jid_of(NUMBERS[1]))
 
 
 @pytest.mark.parametrize(
