@@ -166,7 +166,7 @@ class _Jobs:
         """In a random order; the largest first, for they take longest."""
         parts = {name: round(messages * share) for name, share in _SHARES.items()}
         large = [*self._draw_bulks(parts["bulk"]), *self._draw_instructions(parts["opening"])]
-        small = [self._draw_customer(letters) for letters in _chunks(parts["customer"], 2)]
+        small = list(self._draw_customers(parts["customer"]))
         small += [self._draw_reminder() for _ in range(parts["reminder"])]
         small += [self._draw_direct() for _ in range(messages - sum(parts.values()))]
         self._random.shuffle(large)
@@ -186,6 +186,13 @@ class _Jobs:
     def _draw_instructions(self, messages: int) -> Iterator[Job]:
         for size in _chunks(messages, _LARGEST_INSTRUCTION):
             yield self._job(Kind.OPENING, [self._letter(self._new_number()) for _ in range(size)], Twist.AGAIN)
+
+    def _draw_customers(self, questions: int) -> Iterator[Job]:
+        """Every fourth asks twice."""
+        while questions > 0:
+            asked = min(questions, self._random.choice((1, 1, 1, 2)))
+            yield self._draw_customer(asked)
+            questions -= asked
 
     def _draw_customer(self, questions: int) -> Job:
         number = self._new_number()
