@@ -11,6 +11,7 @@ from typing import Protocol
 from boton.domain.gateway import Attempt, Sent, Unsettled
 from boton.domain.messages import Lane, MessageError, MessageStatus
 from boton.domain.pacing import REACHOUT, Closure
+from boton.domain.sends import Progress
 from boton.errors import (
     BotonError,
     ConnectionAway,
@@ -130,6 +131,9 @@ class Courier:
     async def preview(self, message_ids: Sequence[str]) -> Sequence[Preview]:
         """Those of them that are queued still."""
         return await self._outbox.preview_messages(message_ids)
+
+    async def fetch_progress(self, send_id: str) -> Progress:
+        return await self._outbox.fetch_progress(send_id, self._clock())
 
     async def fetch_rank(self, send_id: str, lane: Lane) -> int:
         return await self._outbox.fetch_rank(send_id, lane)

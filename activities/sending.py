@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
@@ -15,6 +15,7 @@ from activities.courier import Courier, Stop
 from activities.pacer import Pacer
 from activities.replies import Replies
 from boton.domain.messages import Lane
+from boton.domain.sends import Progress
 
 T = TypeVar("T")
 
@@ -33,6 +34,7 @@ class SendBatch:
 class BatchStep:
     """What a batch came to. state: `more`, `wait` (until `until`, for `reason`), `compose` (write `message_ids` first),
     `paused`, `done`, `lane_done` (the other lane has something left), `not_owner`. settled: how many attempts ended.
+    progress: how far the whole send is by then.
     """
 
     state: str
@@ -40,6 +42,7 @@ class BatchStep:
     until: datetime | None = None
     reason: str = ""
     message_ids: tuple[str, ...] = ()
+    progress: Progress | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,7 @@ class SendingActivities:
             until=step.until,
             reason=step.reason,
             message_ids=step.message_ids,
+            progress=await self._courier.fetch_progress(batch.send_id),
         )
 
     async def _send_messages(self, message_ids: tuple[str, ...], stop: Stop) -> BatchStep:

@@ -19,7 +19,7 @@ from boton.domain.gateway import Attempt, GatewayEvent, Outcome, Sent
 from boton.domain.messages import Lane, Message, MessageError, MessageKind, MessageStatus
 from boton.domain.pacing import Closure, Pacing
 from boton.domain.reminders import NewReminder, Plan, Reminder, ReminderStatus, Timing
-from boton.domain.sends import AcceptedSend, NewSend, Recipient, Send, SendStatus
+from boton.domain.sends import AcceptedSend, NewSend, Progress, Recipient, Send, SendStatus
 
 # ---------------------------------------------------------------- the edge to WhatsApp
 
@@ -381,6 +381,9 @@ class OutboxStore(Protocol):
 
     async def fetch_pace(self, connection_id: str) -> NumberPace:
         """Raises NotFound."""
+
+    async def fetch_progress(self, send_id: str, now: datetime) -> Progress:
+        """How far a send is. Raises NotFound."""
 
     async def fetch_rank(self, send_id: str, lane: Lane) -> int:
         """Where a send stands among those that wait for a lane (`rank_of`). Raises NotFound."""

@@ -15,6 +15,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.chatting import ComposeOpenings
     from activities.sending import BatchStep, SendBatch
     from boton import names
+    from boton.domain.sends import Progress
     from workflows import policies
 
 _STATUS = SearchAttributeKey.for_keyword(names.SEARCH_STATUS)
@@ -55,6 +56,7 @@ class SendWorkflow:
     def __init__(self, send: SendInput) -> None:
         self._send = send
         self._settled = send.settled
+        self._progress: Progress | None = None
         self._doing: dict[str, tuple[str, str]] = {}
         self._looks = 0
         self._finished = False
@@ -80,6 +82,7 @@ class SendWorkflow:
             self._tell(lane, "sending", "The next batch is with the phone's link process.")
             step = await self._send_batch(lane)
             self._settled += step.settled
+            self._progress = step.progress or self._progress
             self._finished = self._finished or step.state == "done"
             await self._act_on(lane, step, looks)
             self._renews = self._renews or workflow.info().is_continue_as_new_suggested()
@@ -165,9 +168,19 @@ class SendWorkflow:
 
     def _show(self, status: str, next_step: str) -> None:
         """What an operator reads in the Temporal UI."""
-        workflow.set_current_details(f"**{status}** · attempts ended: {self._settled} · {next_step}")
+        told = _in_words(self._progress) if self._progress is not None else ""
+        workflow.set_current_details(f"**{status}** · {told}attempts ended: {self._settled} · {next_step}")
         if workflow.info().typed_search_attributes.get(_STATUS) != status and status != "writing":
             workflow.upsert_search_attributes([_STATUS.value_set(status)])
+
+
+def _in_words(progress: Progress) -> str:
+    words = f"{progress.done} of {progress.total} messages are final · "
+    if progress.rate is not None:
+        words += f"{progress.rate:g} a minute · "
+    if progress.estimated_end is not None and progress.done < progress.total:
+        words += f"expected end {progress.estimated_end:%Y-%m-%d %H:%M} UTC · "
+    return words
 
 
 def _code(error: ActivityError) -> str:

@@ -12,16 +12,19 @@ from boton.domain.events import NewEvent
 from boton.domain.gateway import Attempt
 from boton.domain.messages import Lane, MessageError, MessageStatus
 from boton.domain.pacing import ClosingTimes, Closure, rank_of
-from boton.domain.sends import SendCategory
+from boton.domain.sends import Progress, SendCategory, to_progress
 from boton.errors import NotFound, StaleEpoch
 from boton.ports import Idle, NumberPace, Preview, Result
 from boton.store import pace
 from boton.store.advancing import lock_in_order, next_step
 from boton.store.claims import claim, settle_forbidden, to_attempt
 from boton.store.connections import own
+from boton.store.ending import count_messages
 from boton.store.engine import Database
+from boton.store.estimating import estimate_rest
 from boton.store.events import append_events
 from boton.store.results import record_results
+from boton.store.rows import to_send
 from boton.store.steps import end_failed_opening, lock_chat, lock_message, move
 from boton.store.tables import IN_FLIGHT, MessageRow, SendRow
 
@@ -75,6 +78,9 @@ class SqlOutboxStore:
 
     async def fetch_pace(self, connection_id: str) -> NumberPace:
         return await self._db.read(lambda session: pace.fetch_pace(session, connection_id))
+
+    async def fetch_progress(self, send_id: str, now: datetime) -> Progress:
+        return await self._db.read(lambda session: _fetch_progress(session, send_id, now))
 
     async def fetch_rank(self, send_id: str, lane: Lane) -> int:
         return await self._db.read(lambda session: _fetch_rank(session, send_id, lane))
@@ -180,8 +186,18 @@ def _note_recipient(session: Session, message_id: str, now: datetime, *, registe
     append_events(session, events)
 
 
-def _fetch_rank(session: Session, send_id: str, lane: Lane) -> int:
+def _fetch_progress(session: Session, send_id: str, now: datetime) -> Progress:
+    send = _get_send(session, send_id)
+    return to_progress(to_send(send, count_messages(session, send_id)), estimate_rest(session, send, now), now)
+
+
+def _get_send(session: Session, send_id: str) -> SendRow:
     send = session.get(SendRow, send_id)
     if send is None:
         raise NotFound("send", send_id)
+    return send
+
+
+def _fetch_rank(session: Session, send_id: str, lane: Lane) -> int:
+    send = _get_send(session, send_id)
     return rank_of(lane, SendCategory(send.category), send.total)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from boton.domain.gateway import Attempt, GatewayEvent, Outcome, Sent, Unsettled
 from boton.domain.messages import Lane
 from boton.domain.pacing import PROFILES, Closure, PacingProfile
+from boton.domain.sends import Progress
 from boton.ports import Idle, ModelAnswer, NumberPace, OutboxStore, Preview, Prompt, Result
 
 AT = datetime(2026, 3, 2, 15, 0, 5, tzinfo=UTC)
@@ -128,6 +129,9 @@ class OutboxBehind:
     async def fetch_rank(self, send_id: str, lane: Lane) -> int:
         return await self._store.fetch_rank(send_id, lane)
 
+    async def fetch_progress(self, send_id: str, now: datetime) -> Progress:
+        return await self._store.fetch_progress(send_id, now)
+
     async def claim_message(self, message_id: str, connection_id: str, epoch: int, now: datetime) -> Attempt | None:
         return await self._store.claim_message(message_id, connection_id, epoch, now)
 
@@ -197,6 +201,9 @@ class InstantOutbox(OutboxBehind):
 
     async def fetch_pace(self, connection_id: str) -> NumberPace:
         return NumberPace(pacing=PROFILES[PacingProfile.OFF])
+
+    async def fetch_progress(self, send_id: str, now: datetime) -> Progress:
+        return Progress(total=0, done=0)
 
 
 class Watcher:

@@ -46,6 +46,13 @@ async def test_batch_sends_everything_in_order_and_says_done(bench: Bench) -> No
     assert set(await bench.statuses(send)) == {MessageStatus.SENT}
 
 
+async def test_batch_tells_how_far_the_send_is(bench: Bench) -> None:
+    send = await bench.accept(5)
+    step = await run_batch(bench.sending(), send.send.id)
+    assert step.progress is not None
+    assert (step.progress.total, step.progress.done) == (5, 5)
+
+
 async def test_batch_heartbeats_while_the_gateway_is_slow(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sending, "_HEARTBEAT_SECONDS", 0.01)
     send = await bench.accept()

@@ -17,6 +17,7 @@ from activities.chatting import ComposeOpenings, Drafts
 from activities.sending import BatchStep, SendBatch
 from boton import names
 from boton.domain.messages import Lane
+from boton.domain.sends import Progress
 from tests.temporal_server import CONTINUE_AFTER
 from tests.waiting import eventually, until
 from tests.workflows.conftest import Stage
@@ -111,6 +112,18 @@ async def test_look_ends_a_wait(stage: Stage) -> None:
     await stage.details(names.send_workflow(send_id), lambda told: "waiting" in told and "UTC" in told)
     await wake(stage, send_id)
     assert await attempts(stage, send_id) == 1
+
+
+async def test_operator_reads_how_far_it_is_and_when_it_will_be_over(stage: Stage) -> None:
+    end = datetime(2026, 11, 23, 15, 30, tzinfo=UTC)
+    progress = Progress(total=5000, done=1200, rate=240.5, estimated_end=end)
+    paused = BatchStep(state="paused", settled=1200, progress=progress)
+    stage.script.will("send_batch", paused, BatchStep(state="done"))
+    send_id = await start(stage)
+    told = await stage.details(names.send_workflow(send_id), lambda told: "paused" in told)
+    assert "1200 of 5000 messages are final · 240.5 a minute · expected end 2026-11-23 15:30 UTC" in told
+    await wake(stage, send_id)
+    await attempts(stage, send_id)
 
 
 async def test_paused_goes_on_with_a_look_and_not_before(stage: Stage) -> None:
