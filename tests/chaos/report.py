@@ -12,8 +12,8 @@ from tests.chaos.books import Account
 from tests.chaos.mischief import LOST_ACKS, Mischief
 from tests.chaos.plan import Plan
 
-_IN_FLIGHT = 3 * 10
-"""Attempts that a link has between claim and record: ten for each of some three bulks at a time, its pacing off."""
+_IN_FLIGHT = 10
+"""Attempts between claim and record at a blow: a bulk's window. With several bulks it can be more, mostly it is less."""
 
 _HONEST = frozenset({"number_refused", "expired"})
 _OVERLOADED = "503"
