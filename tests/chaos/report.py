@@ -13,7 +13,7 @@ from tests.chaos.mischief import LOST_ACKS, Mischief
 from tests.chaos.plan import Plan
 
 _IN_FLIGHT = 10
-"""Attempts between claim and record at a blow: a bulk's window. With several bulks it can be more, mostly it is less."""
+"""Attempts between claim and record at a blow: a bulk's window. More with several bulks, mostly less."""
 
 _HONEST = frozenset({"number_refused", "expired"})
 _OVERLOADED = "503"
