@@ -153,7 +153,9 @@ class Message:
 class ClaimFacts:
     """What the claim looks at, read under lock in the claiming transaction.
 
-    marketing_unanswered: marketing messages since the customer last wrote, of which `unanswered_cap` are allowed.
+    accepted_at: when the client asked for it, of a reminder's message for the reminder. marketing_unanswered: marketing
+    messages since the customer last wrote, of which `unanswered_cap` are allowed. reminder_cancelled: it is a
+    reminder's, which is not wanted any more.
     """
 
     untouchable: bool
@@ -166,6 +168,7 @@ class ClaimFacts:
     expires_at: datetime | None
     marketing_unanswered: int = 0
     unanswered_cap: int | None = None
+    reminder_cancelled: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +183,8 @@ def forbids(kind: MessageKind, facts: ClaimFacts, now: datetime) -> Forbidden | 
     """What forbids a message at its claim: the table of the contract's section 4. None: it may go out."""
     if facts.expires_at is not None and facts.expires_at <= now:
         return _refusal(MessageStatus.EXPIRED, "expired", "it was not sent before its expiresAt")
+    if facts.reminder_cancelled:
+        return _refusal(MessageStatus.CANCELLED, "reminder_cancelled", "its reminder was cancelled before it left")
     match kind:
         case MessageKind.REPLY | MessageKind.FOLLOW_UP:
             return _forbids_bot(facts)

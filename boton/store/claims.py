@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlmodel import Session
+from sqlalchemy import select
+from sqlmodel import Session, col
 
 from boton.domain.conversations import ConversationStatus
 from boton.domain.events import NewEvent
 from boton.domain.gateway import Attempt
-from boton.domain.messages import ClaimFacts, MessageKind, MessageStatus, forbids
+from boton.domain.messages import ClaimFacts, Direction, MessageKind, MessageStatus, forbids
+from boton.domain.reminders import ReminderStatus
 from boton.domain.sends import SendCategory
 from boton.ids import Prefix, new_id
 from boton.store.chats import set_flags
 from boton.store.steps import end_conversation, move, show_in_chat
-from boton.store.tables import ChatRow, ConversationRow, MessageRow, SendRow
+from boton.store.tables import ChatRow, ConversationRow, MessageRow, ReminderRow, SendRow
 
 
 def settle_forbidden(
@@ -27,7 +29,7 @@ def settle_forbidden(
     unanswered_cap: int | None = None,
 ) -> bool:
     """Whether a guard forbids this queued message, which settles it."""
-    refusal = forbids(MessageKind(row.kind), _facts(chat, row, send, unanswered_cap, now), now)
+    refusal = forbids(MessageKind(row.kind), _facts(session, chat, row, send, unanswered_cap, now), now)
     if refusal is None:
         return False
     events += move(row, refusal.status, now, refusal.error)
@@ -57,8 +59,14 @@ def claim(
 
 
 def _facts(
-    chat: ChatRow, row: MessageRow, send: SendRow | None, unanswered_cap: int | None, now: datetime
+    session: Session,
+    chat: ChatRow,
+    row: MessageRow,
+    send: SendRow | None,
+    unanswered_cap: int | None,
+    now: datetime,
 ) -> ClaimFacts:
+    reminder = session.get(ReminderRow, send.reminder_id) if send is not None and send.reminder_id else None
     return ClaimFacts(
         untouchable=chat.untouchable,
         held_by_human=chat.takeover_until is not None and chat.takeover_until > now,
@@ -66,11 +74,26 @@ def _facts(
         bot_enabled=chat.bot_enabled,
         opted_out=chat.opted_out,
         marketing=send is not None and send.category == SendCategory.MARKETING,
-        accepted_at=row.created_at,
+        accepted_at=row.created_at if reminder is None else reminder.created_at,
         expires_at=row.expires_at,
         marketing_unanswered=chat.marketing_unanswered,
         unanswered_cap=unanswered_cap,
+        reminder_cancelled=reminder is not None and _is_cancelled(session, reminder, row),
     )
+
+
+def _is_cancelled(session: Session, reminder: ReminderRow, row: MessageRow) -> bool:
+    """Whether what a reminder has fired is not wanted any more: it was cancelled, by whomever, or the customer wrote
+    while its last message waited.
+    """
+    if reminder.status == ReminderStatus.CANCELLED:
+        return True
+    reply = select(col(MessageRow.id)).where(
+        col(MessageRow.chat_id) == row.chat_id,
+        col(MessageRow.direction) == Direction.INCOMING.value,
+        col(MessageRow.at) > row.created_at,
+    )
+    return reminder.cancel_on_reply and session.execute(reply.limit(1)).first() is not None
 
 
 def _open_conversation(session: Session, chat: ChatRow, row: MessageRow) -> None:

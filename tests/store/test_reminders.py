@@ -15,12 +15,12 @@ from boton.domain.planning import plan
 from boton.domain.reminders import FiringStatus, NewReminder, Reminder, ReminderStatus, Timing
 from boton.domain.sends import NewRecipient, SendKind, SendStatus
 from boton.errors import Conflict, Invalid, NotFound
-from boton.ports import Advanced, IdempotencyKey, Page, ReminderPatch
+from boton.ports import Advanced, IdempotencyKey, Idle, Page, ReminderPatch
 from boton.store.engine import Database
 from boton.store.reminders import SqlReminderStore
 from boton.store.tables import ChatRow, ConnectionRow, ConversationRow, FiringRow, MessageRow, ReminderRow, SendRow
 from tests.store.builders import NOW, a_business
-from tests.store.stage import JID, NUMBER, OTHER, Stage, incoming, jid_of, minutes, sent, set_stage
+from tests.store.stage import JID, NUMBER, OTHER, Stage, incoming, jid_of, minutes, sent, set_stage, typed
 
 KEY = IdempotencyKey(key="k1", path="/api/v1/reminders", body_hash="a" * 64)
 ONCE = Timing(starts_at=minutes(60))
@@ -470,6 +470,54 @@ async def test_what_was_written_before_or_is_history_is_no_reply(reminders: Remi
     reminder = await reminders.accept(cancel_on_reply=True)
     await reminders.stage.receive(incoming(**changes), now=minutes(1))
     assert await reminders.statuses(reminder) == ["scheduled"]
+
+
+@pytest.mark.parametrize("kind", [SendKind.MESSAGE, SendKind.INSTRUCTION])
+async def test_reply_cancels_what_has_fired_and_not_left_yet(reminders: Reminders, kind: SendKind) -> None:
+    reminder = await reminders.accept(cancel_on_reply=True, kind=kind)
+    send = (await reminders.advance(reminder, 61)).send
+    assert send is not None
+    await reminders.stage.receive(incoming(when=minutes(62)), now=minutes(62))
+    assert await reminders.stage.step(send.id, now=minutes(63)) == Idle(why="done")
+    (message,) = [one for one in await reminders.stage.messages() if one.send_id is not None]
+    assert (message.status, message.error_code) == ("cancelled", "reminder_cancelled")
+    assert await reminders.statuses(reminder) == ["cancelled"]
+    assert all(one.status == "cancelled" for one in await reminders.stage.all(ConversationRow))
+
+
+async def test_message_of_a_cancelled_reminder_does_not_leave(reminders: Reminders) -> None:
+    """As when the API is killed between the two."""
+    reminder = await reminders.accept()
+    send = (await reminders.advance(reminder, 61)).send
+    assert send is not None
+    await reminders.cancel(reminder, 62)
+    assert await reminders.stage.step(send.id, now=minutes(63)) == Idle(why="done")
+    assert await reminders.statuses(reminder) == ["cancelled"]
+
+
+async def test_reply_before_a_firing_does_not_hold_it_back(reminders: Reminders) -> None:
+    await reminders.stage.receive(incoming(when=minutes(-1)), now=minutes(-1))
+    reminder = await reminders.accept(cancel_on_reply=True)
+    send = (await reminders.advance(reminder, 61)).send
+    assert send is not None
+    await reminders.stage.claim(send.id, now=minutes(61))
+
+
+@pytest.mark.parametrize(("taken_over", "leaves"), [(-1, True), (59, False), (62, False)])
+async def test_opening_of_a_reminder_leaves_a_chat_to_the_human_who_took_it_after_the_request(
+    reminders: Reminders, taken_over: float, leaves: bool
+) -> None:
+    """Not after the firing: nobody is to be talked over by what was asked for days ago."""
+    reminder = await reminders.accept(kind=SendKind.INSTRUCTION)
+    if taken_over < 61:
+        await reminders.stage.receive(typed(when=minutes(taken_over)), now=minutes(taken_over))
+    send = (await reminders.advance(reminder, 61)).send
+    assert send is not None
+    if taken_over > 61:
+        await reminders.stage.receive(typed(when=minutes(taken_over)), now=minutes(taken_over))
+    step = await reminders.stage.step(send.id, now=minutes(63))
+    assert isinstance(step, Idle)
+    assert step.why == ("compose" if leaves else "done")
 
 
 # ---------------------------------------------------------------- the sweeper
