@@ -62,6 +62,8 @@ def next_step(
             return _end(session, send, lane, now, events)
     if send.send_at is not None and send.send_at > now:
         return _wait(session, send, lane, Wait(reason=WaitReason.SCHEDULED, until=send.send_at), now)
+    if send.status == SendStatus.SCHEDULED:
+        send.status = SendStatus.QUEUED.value
     if (expired := _find_expired(session, connection, send, now)) is not None:
         _, told = expire_queued(session, send, expired, now, _SETTLED_AT_ONCE)
         events += told

@@ -135,6 +135,17 @@ async def test_quiet_hours_hold_both_lanes_until_their_end(database: Database) -
     assert until < looked_at < until + timedelta(minutes=5)
 
 
+async def test_send_whose_time_has_come_says_what_else_it_waits_for(
+    database: Database,
+) -> None:
+    stage = await _set(database, quiet=("12:30", "14:30"))
+    accepted = await stage.accept(category=MARKETING, send_at=minutes(45))
+    assert await stage.step(accepted.send.id) == _waits(minutes(45), "scheduled")
+    assert (await _row(stage, accepted.send.id)).status == "scheduled"
+    assert await stage.step(accepted.send.id, now=minutes(45)) == _waits(at(2.5 * HOUR), "quiet_hours")
+    assert (await _row(stage, accepted.send.id)).status == "queued"
+
+
 async def test_send_that_expires_in_the_quiet_hours_is_looked_at_then(database: Database) -> None:
     stage = await _set(database, quiet=("11:00", "14:30"))
     accepted = await stage.accept(category=MARKETING, expires_at=at(HOUR))
