@@ -19,10 +19,10 @@ _UNNOTICED = timedelta(seconds=60)
 
 def note_connected(session: Session, connection: ConnectionRow, now: datetime) -> None:
     """The link says `connected`: an outage that went on until now is over."""
-    last = connection.connected_at
-    if last is not None and now <= last:
+    last = _heard_of(connection)
+    if connection.connected_at is not None and now <= last:
         return
-    if last is not None and now - last > _UNNOTICED:
+    if now - last > _UNNOTICED:
         session.add(OutageRow(connection_id=connection.id, began_at=last, ended_at=now))
     connection.connected_at = now
 
@@ -55,5 +55,10 @@ def _list_outages(
 
 
 def _outage_now(connection: ConnectionRow, now: datetime) -> Sequence[tuple[datetime, datetime]]:
-    last = connection.connected_at
-    return [] if last is None or now - last <= _UNNOTICED else [(last, now)]
+    last = _heard_of(connection)
+    return [] if now - last <= _UNNOTICED else [(last, now)]
+
+
+def _heard_of(connection: ConnectionRow) -> datetime:
+    """When it was last connected; one that never was is away since it was made."""
+    return connection.connected_at or connection.created_at

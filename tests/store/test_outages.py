@@ -21,6 +21,13 @@ async def _say(stage: Stage, *moments: float, status: ConnectionStatus = Connect
         await stage.connections.record_status(stage.connection.id, stage.epoch, status, None, at(seconds))
 
 
+async def _be_well_until(stage: Stage, seconds: float) -> None:
+    """As if it had said `connected` all the while."""
+    await stage.database.write(
+        lambda session: setattr(session.get_one(ConnectionRow, stage.connection.id), "connected_at", at(seconds))
+    )
+
+
 async def _outages(stage: Stage) -> list[tuple[datetime, datetime]]:
     return sorted((row.began_at, row.ended_at) for row in await stage.all(OutageRow))
 
@@ -47,16 +54,24 @@ async def test_silence_of_a_link_is_an_outage_whatever_made_it_silent(database: 
     assert await _outages(stage) == [(at(0), at(HOUR)), (at(HOUR + 20), at(3 * HOUR))]
 
 
-async def test_first_connection_ever_ends_no_outage(database: Database) -> None:
+async def test_number_that_was_never_connected_is_away_since_it_was_made(database: Database) -> None:
+    """What was accepted while nobody had scanned the code yet is stale three days later, too."""
     stage = await set_stage(database)
+    assert await _away(stage, HOUR, 9 * HOUR) == 8 * HOUR
     await _say(stage, 9 * HOUR)
+    assert await _outages(stage) == [(at(0), at(9 * HOUR))]
+    assert await _away(stage, HOUR, 9 * HOUR) == 8 * HOUR
+
+
+async def test_number_that_connects_at_once_leaves_no_outage(database: Database) -> None:
+    stage = await set_stage(database)
+    await _say(stage, 30)
     assert await _outages(stage) == []
-    assert await _away(stage, 0, 9 * HOUR) == 0
 
 
 async def test_clock_that_goes_back_makes_no_outage(database: Database) -> None:
     stage = await set_stage(database)
-    await _say(stage, 1000, 100, 1010)
+    await _say(stage, 50, 10, 60)
     assert await _outages(stage) == []
 
 
@@ -80,7 +95,7 @@ async def test_only_what_lies_between_counts(database: Database, since: float, n
             OutageRow(connection_id=stage.connection.id, began_at=at(begin), ended_at=at(end)) for begin, end in spans
         )
     )
-    await _say(stage, now)
+    await _be_well_until(stage, now)
     assert await _away(stage, since, now) == seconds
 
 
@@ -97,7 +112,7 @@ async def test_outage_that_goes_on_counts_up_to_now(database: Database) -> None:
 async def test_outages_of_another_number_do_not_count(database: Database) -> None:
     stage, other = await set_stage(database), await set_stage(database)
     await _say(other, 0, HOUR)
-    await _say(stage, HOUR)
+    await _be_well_until(stage, HOUR)
     assert await _away(stage, 0, HOUR) == 0
     assert await _away(other, 0, HOUR) == HOUR
 
