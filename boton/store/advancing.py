@@ -27,6 +27,7 @@ _SETTLED_AT_ONCE = 100
 
 _OPENINGS_AT_ONCE = 10
 _IN_FLIGHT_AGAIN = timedelta(seconds=2)
+_REFUSED_AGAIN = timedelta(seconds=30)
 _GOING_ON = timedelta(minutes=1)
 """A send of which something was claimed goes on by itself for so long: until then the sweeper lets it be."""
 
@@ -48,8 +49,12 @@ def next_step(
     room: int,
     now: datetime,
     events: list[NewEvent],
+    *,
+    refused: bool,
 ) -> Sequence[Attempt] | Idle:
-    """At most `room` attempts, or why there are none. With no room only what ends the send is looked at."""
+    """At most `room` attempts, or why there are none. With no room only what ends the send is looked at. refused: the
+    number just was, for a message that is due again.
+    """
     match SendStatus(send.status):
         case SendStatus.PAUSED:
             events += end_if_over(session, send, now)
@@ -68,6 +73,8 @@ def next_step(
         _, told = expire_queued(session, send, expired, now, _SETTLED_AT_ONCE)
         events += told
         return _end(session, send, lane, now, events)
+    if refused and (wait := _after_refusal(session, connection, send, lane, now)) is not None:
+        return _wait(session, send, lane, wait, now)
     if room == 0:
         return _end(session, send, lane, now, events)
     business = session.get_one(BusinessRow, connection.business_id)
@@ -100,6 +107,19 @@ def _find_expired(session: Session, connection: ConnectionRow, send: SendRow, no
     if send.ttl_seconds is None or (now - due).total_seconds() <= send.ttl_seconds:
         return None
     return _AWAY if away_seconds(session, connection, due, now) > send.ttl_seconds else None
+
+
+def _after_refusal(
+    session: Session, connection: ConnectionRow, send: SendRow, lane: Lane, now: datetime
+) -> Wait | None:
+    """The fast lane stays open, but is not hammered: a send's next try there comes later than at once."""
+    closed_until = connection.slow_closed_until
+    if lane is Lane.SLOW or closed_until is None or closed_until <= now:
+        return None
+    session.flush()
+    if not _is_left(session, send, lane.value, MessageStatus.QUEUED):
+        return None
+    return Wait(reason=WaitReason.SLOW_LANE_CLOSED, until=min(closed_until, now + _REFUSED_AGAIN))
 
 
 def _wait(session: Session, send: SendRow, lane: Lane, wait: Wait, now: datetime) -> Idle:

@@ -105,7 +105,8 @@ def _advance(
         send = _lock_send(session, send_id, connection_id)
         lock_in_order(session, send, lane, record, room)
         events = record_results(session, record, now)
-        step = next_step(session, connection, send, lane, room, now, events)
+        refused = any(result.refused and result.is_due_again for result in record)
+        step = next_step(session, connection, send, lane, room, now, events, refused=refused)
     session.flush()
     append_events(session, events)
     return step

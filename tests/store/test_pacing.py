@@ -412,6 +412,24 @@ async def test_message_refused_by_463_fails(database: Database) -> None:
     assert (row.status, row.error_code) == ("failed", "number_refused")
 
 
+async def test_refusal_in_the_fast_lane_gives_whatsapp_time_before_the_next_try(database: Database) -> None:
+    """500 known contacts are not tried three times each within seconds while WhatsApp says that it is too much."""
+    stage = await _set(database)
+    await _know(stage, NUMBER)
+    accepted = await stage.accept(NUMBER)
+    attempt = await stage.claim(accepted.send.id)
+    reopens = await _close(stage, "429")
+    step = await stage.step(accepted.send.id, _refused(attempt), room=0)
+    assert step == _waits(at(30), "slow_lane_closed")
+    assert at(30) < reopens
+    assert await _waiting(stage, accepted.send.id) == ("slow_lane_closed", at(30))
+    for seconds in (30, 60):
+        attempt = await stage.claim(accepted.send.id, now=at(seconds))
+        step = await stage.step(accepted.send.id, _refused(attempt), room=0, now=at(seconds))
+    assert step == Idle(why="done")
+    assert await stage.status(accepted) is MessageStatus.FAILED
+
+
 async def test_message_for_which_the_number_is_refused_three_times_fails(database: Database) -> None:
     stage = await _set(database)
     accepted = await stage.accept()
