@@ -13,7 +13,7 @@ from api.recipients import find_jid
 from api.schemas.base import MAX_PAGE_SIZE
 from api.services import Services
 from api.starting import Launcher
-from boton.domain.businesses import Token
+from boton.domain import businesses
 from boton.domain.jid import parse_recipient
 from boton.errors import Invalid, InvalidRecipient, NotFound
 from boton.ports import Page
@@ -39,18 +39,18 @@ Starting = Annotated[Launcher, Depends(get_launcher)]
 
 async def require_token(
     services: Deps, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
-) -> Token:
-    """The token of this request. Raises HTTPException 401."""
-    token = None
+) -> businesses.Caller:
+    """Who calls, by the token of this request. Raises HTTPException 401."""
+    caller = None
     if credentials is not None:
-        token = await services.businesses.authenticate(credentials.credentials, services.now())
-    if token is None:
+        caller = await services.businesses.authenticate(credentials.credentials, services.now())
+    if caller is None:
         detail = "Send a valid token: Authorization: Bearer <token>."
         raise HTTPException(401, detail, headers={"WWW-Authenticate": "Bearer"})
-    return token
+    return caller
 
 
-Caller = Annotated[Token, Depends(require_token)]
+Caller = Annotated[businesses.Caller, Depends(require_token)]
 
 
 async def read_page(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from boton.domain.businesses import Business, NewToken, Tally, Token
+from boton.domain.businesses import Business, Caller, NewToken, Tally, Token
 from boton.domain.chats import Chat, ChatChange
 from boton.domain.connections import Connection, ConnectionStatus, Gateway
 from boton.domain.conversations import TurnBrief
@@ -120,8 +120,8 @@ class BusinessStore(Protocol):
     async def revoke_token(self, token_id: str, now: datetime) -> Token:
         """Raises NotFound; revoking twice changes nothing."""
 
-    async def authenticate(self, secret: str, now: datetime) -> Token | None:
-        """The token of this secret unless unknown or revoked. Records its use, at most once a minute."""
+    async def authenticate(self, secret: str, now: datetime) -> Caller | None:
+        """Who calls with this secret; None when it is unknown or revoked. Records its use, at most once a minute."""
 
 
 class ChatStore(Protocol):

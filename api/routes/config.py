@@ -19,9 +19,8 @@ _PACE = frozenset({"pacing", "quiet_hours", "timezone", "send_ttl_hours"})
 
 
 @router.get("/config", summary="The whole configuration", response_model_exclude_unset=True)
-async def get_config(caller: Caller, services: Deps) -> ConfigOut:
-    business = await services.businesses.fetch_business(caller.business_id)
-    return ConfigOut.of(business.config)
+async def get_config(caller: Caller) -> ConfigOut:
+    return ConfigOut.of(caller.business.config)
 
 
 @router.post(

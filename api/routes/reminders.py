@@ -44,8 +44,7 @@ async def create_reminder(
     idempotency = to_idempotency(key, PATH, body)
     answer = await services.reminders.find_accepted(caller.business_id, idempotency) if idempotency else None
     if answer is None:
-        business = await services.businesses.fetch_business(caller.business_id)
-        new = to_new_reminder(body, business, services.now())
+        new = to_new_reminder(body, caller.business, services.now())
         accepted = await services.reminders.accept_reminder(
             new,
             lambda reminder: ReminderPlanned.planned(reminder, new.plan.left_out).model_dump(mode="json"),
@@ -95,9 +94,8 @@ async def change_reminder(
     reminder_id: ReminderId,
     body: Annotated[ReminderChange, Depends(json_body(ReminderChange))],
 ) -> ReminderPlanned:
-    business = await services.businesses.fetch_business(caller.business_id)
     current = await services.reminders.fetch_reminder(caller.business_id, reminder_id)
-    patch = to_patch(body, current, business, services.now())
+    patch = to_patch(body, current, caller.business, services.now())
     changed = await services.reminders.change_reminder(caller.business_id, reminder_id, patch)
     launcher.start_reminder(changed, wake=True)
     return ReminderPlanned.planned(changed, patch.plan.left_out if patch.plan else ())

@@ -42,9 +42,8 @@ async def accept_send(
     idempotency = await run(lambda: to_idempotency(key, PATH, body), in_thread=large)
     accepted = await _find_accepted(services, caller.business_id, idempotency)
     if accepted is None:
-        business = await services.businesses.fetch_business(caller.business_id)
         now = services.now()
-        new = await run(lambda: to_new_send(body, business, now), in_thread=large)
+        new = await run(lambda: to_new_send(body, caller.business, now), in_thread=large)
         accepted = await services.sends.accept_send(new, idempotency=idempotency)
         launcher.start_send(accepted.send)
     answer = await run(lambda: SendAccepted.of(accepted).model_dump_json(), in_thread=large)

@@ -14,10 +14,9 @@ router = APIRouter(prefix=V1, tags=["Status"], responses=ERRORS)
 
 @router.get("/status", summary="State of the connection and settings of the bot")
 async def get_status(caller: Caller, services: Deps) -> StatusOut:
-    business = await services.businesses.fetch_business(caller.business_id)
     tally = await services.businesses.fetch_tally(caller.business_id)
     connection = await services.fetch_connection(caller.business_id)
-    return StatusOut.at(business, tally, connection, services.now())
+    return StatusOut.at(caller.business, tally, connection, services.now())
 
 
 @router.get("/connection", summary="The linked phone number")

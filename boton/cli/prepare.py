@@ -136,8 +136,8 @@ async def _ensure_token(businesses: SqlBusinessStore, business_id: str, file: Pa
         new = await businesses.create_token(business_id, "demo", _now())
         write_private(file, new.secret + "\n")
         return new.secret
-    token = await businesses.authenticate(secret, _now()) if secret else None
-    return secret if token is not None and token.business_id == business_id else None
+    caller = await businesses.authenticate(secret, _now()) if secret else None
+    return secret if caller is not None and caller.business_id == business_id else None
 
 
 def _read_text(file: Path) -> str | None:

@@ -81,6 +81,18 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who calls the API: a token, and the business that it speaks for."""
+
+    token: Token
+    business: Business
+
+    @property
+    def business_id(self) -> str:
+        return self.business.id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewToken:
     token: Token
     secret: str = field(repr=False)

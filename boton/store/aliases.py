@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import delete, select, update
 from sqlmodel import Session, col
@@ -32,6 +33,23 @@ def find_each(session: Session, business_id: str, jids: Iterable[str]) -> dict[s
     known = _find(session, business_id, sorted({name for names in spelled.values() for name in names}))
     found = {jid: next((known[name] for name in names if name in known), None) for jid, names in spelled.items()}
     return {jid: chat_id for jid, chat_id in found.items() if chat_id is not None}
+
+
+def find_with_chats(
+    session: Session, business_id: str, jids: Iterable[str], columns: Sequence[Any]
+) -> dict[str, tuple[Any, ...]]:
+    """Columns of the chats to which these JIDs lead, by JID; those that lead to none are left out."""
+    spelled = {jid: _spell(jid) for jid in jids}
+    known: dict[str, tuple[Any, ...]] = {}
+    for some in _pieces(sorted({name for names in spelled.values() for name in names})):
+        rows = session.execute(
+            select(col(AliasRow.jid), *columns)
+            .join(ChatRow, col(ChatRow.id) == col(AliasRow.chat_id))
+            .where(col(AliasRow.business_id) == business_id, col(AliasRow.jid).in_(some))
+        )
+        known.update((row[0], tuple(row[1:])) for row in rows)
+    found = {jid: next((known[name] for name in names if name in known), None) for jid, names in spelled.items()}
+    return {jid: values for jid, values in found.items() if values is not None}
 
 
 def find_chat_ids(session: Session, business_id: str, jids: Iterable[str]) -> frozenset[str]:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlmodel import Session, col
 
-from boton.domain.businesses import Business, BusinessConfig, NewToken, Tally, Token
+from boton.domain.businesses import Business, BusinessConfig, Caller, NewToken, Tally, Token
 from boton.errors import NotFound
 from boton.ids import Prefix, new_id
 from boton.store import tokens
@@ -50,11 +50,12 @@ class SqlBusinessStore:
     async def revoke_token(self, token_id: str, now: datetime) -> Token:
         return await self._db.write(lambda session: tokens.revoke(session, token_id, now))
 
-    async def authenticate(self, secret: str, now: datetime) -> Token | None:
-        token = await self._db.read(lambda session: tokens.find_by_secret(session, secret))
-        if token is None or not tokens.is_use_due(token, now):
-            return token
-        return await self._db.write(lambda session: tokens.record_use(session, token.id, now))
+    async def authenticate(self, secret: str, now: datetime) -> Caller | None:
+        caller = await self._db.read(lambda session: tokens.find_by_secret(session, secret))
+        if caller is None or not tokens.is_use_due(caller.token, now):
+            return caller
+        token = await self._db.write(lambda session: tokens.record_use(session, caller.token.id, now))
+        return None if token is None else Caller(token=token, business=caller.business)
 
 
 def _create(session: Session, config: BusinessConfig, now: datetime) -> Business:

@@ -14,7 +14,7 @@ from boton.domain.sends import AcceptedSend, NewSend, Recipient, Send, SendStatu
 from boton.errors import Conflict, NotFound
 from boton.ports import IdempotencyKey, Page
 from boton.store.accepting import KnownChat, Prepared, first_answer, prepare
-from boton.store.aliases import ensure_chats
+from boton.store.aliases import ensure_chats, find_with_chats
 from boton.store.bulk import insert_bulk
 from boton.store.ending import (
     AT_ONCE,
@@ -31,7 +31,7 @@ from boton.store.estimating import estimate, estimate_rest
 from boton.store.events import append_events
 from boton.store.idempotency import claim_key, find_answer
 from boton.store.rows import to_recipient, to_send
-from boton.store.tables import UNFINISHED, ChatRow, ConnectionRow, MessageRow, SendRow
+from boton.store.tables import UNFINISHED, BusinessRow, ChatRow, ConnectionRow, MessageRow, SendRow
 
 _ACCEPTED = 202
 _CHATS_AT_ONCE = 500
@@ -100,21 +100,36 @@ class SqlSendStore:
 
 def active_connection(session: Session, business_id: str) -> str:
     """The connection over which a business sends. Raises Conflict when it has none."""
-    active = select(ConnectionRow).where(col(ConnectionRow.business_id) == business_id, col(ConnectionRow.active))
-    connection = session.scalars(active.order_by(col(ConnectionRow.id)).limit(1)).one_or_none()
-    if connection is None:
+    return _load_active(session, business_id)[0].id
+
+
+def _load_active(session: Session, business_id: str) -> tuple[ConnectionRow, BusinessRow]:
+    """The same with its business. As long as both are held, the session reads neither of them again."""
+    active = (
+        select(ConnectionRow, BusinessRow)
+        .join(BusinessRow, col(BusinessRow.id) == col(ConnectionRow.business_id))
+        .where(col(ConnectionRow.business_id) == business_id, col(ConnectionRow.active))
+    )
+    found = session.execute(active.order_by(col(ConnectionRow.id)).limit(1)).one_or_none()
+    if found is None:
         raise Conflict("This business has no connected phone: link one (POST /api/v1/connection), then send again.")
-    return connection.id
+    return found[0], found[1]
 
 
 def ensure_recipients(session: Session, new: NewSend) -> dict[str, KnownChat]:
     """The recipients' chats by the JIDs given; those that are missing are created."""
-    ids = ensure_chats(session, new.business_id, [one.jid for one in new.recipients], new.accepted_at)
-    rows = session.execute(
-        select(col(ChatRow.id), col(ChatRow.jid), col(ChatRow.known)).where(col(ChatRow.id).in_(set(ids.values())))
-    )
-    chats = {id: KnownChat(id=id, jid=jid, known=known) for id, jid, known in rows}
-    return {jid: chats[id] for jid, id in ids.items()}
+    jids = [one.jid for one in new.recipients]
+    chats = _find_chats(session, new.business_id, jids)
+    missing = [jid for jid in jids if jid not in chats]
+    if missing:
+        ensure_chats(session, new.business_id, missing, new.accepted_at)
+        chats |= _find_chats(session, new.business_id, missing)
+    return chats
+
+
+def _find_chats(session: Session, business_id: str, jids: Sequence[str]) -> dict[str, KnownChat]:
+    found = find_with_chats(session, business_id, jids, (col(ChatRow.id), col(ChatRow.jid), col(ChatRow.known)))
+    return {name: KnownChat(id=id, jid=jid, known=known) for name, (id, jid, known) in found.items()}
 
 
 def prepare_send(session: Session, new: NewSend, connection_id: str, chats: Mapping[str, KnownChat]) -> Prepared:
@@ -140,8 +155,8 @@ def _introduce(session: Session, chat_ids: Sequence[str]) -> None:
 
 
 def _accept_at_once(session: Session, new: NewSend, idempotency: IdempotencyKey | None) -> AcceptedSend:
-    connection_id = active_connection(session, new.business_id)
-    prepared = prepare_send(session, new, connection_id, ensure_recipients(session, new))
+    connection, _business = _load_active(session, new.business_id)
+    prepared = prepare_send(session, new, connection.id, ensure_recipients(session, new))
     return _accept(session, prepared, idempotency)
 
 

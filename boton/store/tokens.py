@@ -9,10 +9,10 @@ from hashlib import sha256
 from sqlalchemy import select
 from sqlmodel import Session, col
 
-from boton.domain.businesses import Token
+from boton.domain.businesses import Caller, Token
 from boton.errors import NotFound
 from boton.ids import Prefix, new_id
-from boton.store.rows import to_token
+from boton.store.rows import to_business, to_token
 from boton.store.tables import BusinessRow, TokenRow
 
 _USE_RECORDED_EVERY = timedelta(minutes=1)
@@ -55,9 +55,14 @@ def revoke(session: Session, token_id: str, now: datetime) -> Token:
     return to_token(row)
 
 
-def find_by_secret(session: Session, secret: str) -> Token | None:
-    row = session.scalars(select(TokenRow).where(col(TokenRow.secret_hash) == _hash(secret))).one_or_none()
-    return None if row is None or row.revoked_at is not None else to_token(row)
+def find_by_secret(session: Session, secret: str) -> Caller | None:
+    """Read at every request, so that both come at once. None for a revoked token."""
+    found = session.execute(
+        select(TokenRow, BusinessRow)
+        .join(BusinessRow, col(BusinessRow.id) == col(TokenRow.business_id))
+        .where(col(TokenRow.secret_hash) == _hash(secret), col(TokenRow.revoked_at).is_(None))
+    ).one_or_none()
+    return None if found is None else Caller(token=to_token(found[0]), business=to_business(found[1]))
 
 
 def is_use_due(token: Token, now: datetime) -> bool:

@@ -84,7 +84,7 @@ async def test_token_opens_its_business(database: Database, businesses: SqlBusin
     await businesses.create_token(other.id, "crm", NOW)
     found = await businesses.authenticate(created.secret, NOW)
     assert found is not None
-    assert (found.id, found.business_id) == (created.token.id, business.id)
+    assert (found.token.id, found.business) == (created.token.id, business)
     assert [one.id for one in await businesses.list_tokens(business.id)] == [created.token.id]
     assert len(await businesses.list_tokens()) == 2
 
