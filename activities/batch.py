@@ -38,6 +38,10 @@ class Limit:
         return self.stop.is_set() or self.settled >= BATCH_MESSAGES or self.seconds_left <= 0
 
     @property
+    def now(self) -> datetime:
+        return self._clock()
+
+    @property
     def seconds_left(self) -> float:
         return (self._until - self._clock()).total_seconds()
 
@@ -56,6 +60,10 @@ class Patience:
     def is_tried(self) -> bool:
         """Whether nothing has gone well since the last pause."""
         return self._pause > _AWAY_FIRST_SECONDS
+
+    def hold(self, seconds: float) -> None:
+        """The next pause is at least so long."""
+        self._pause = max(self._pause, seconds)
 
     async def wait(self) -> None:
         await self._stop.sleep(self._pause)
@@ -197,6 +205,12 @@ class _Flow:
             self._drains = False
         return step.why != _MORE.why or self._limit.is_over or not await self._goes()
 
+    def _hold(self, again: Sequence[Result]) -> None:
+        """A number that was refused is given the time it needs; the slow lane is closed then anyway."""
+        refused = [result.again_at for result in again if result.again_at is not None]
+        if refused and self._lane is Lane.FAST:
+            self._patience.hold((max(refused) - self._limit.now).total_seconds())
+
     async def _collect(self) -> list[Result]:
         """The results of what has arrived by now: at least one, or an error instead."""
         done, self._in_flight = await asyncio.wait(self._in_flight, return_when=asyncio.FIRST_COMPLETED)
@@ -207,8 +221,10 @@ class _Flow:
             else:
                 results.append(task.result())
         self._limit.settled += len(done)
-        if any(result.is_due_again for result in results):
+        again = [result for result in results if result.is_due_again]
+        if again:
             self._drains = True
+            self._hold(again)
         elif results:
             self._patience.restart()
         return results

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from boton.domain.gateway import Attempt, Sent, Unsettled
@@ -30,6 +30,7 @@ _ASK_FIRST_SECONDS = 0.25
 _ASK_LONGEST_SECONDS = 5.0
 _RECORD_FIRST_SECONDS = 0.1
 _RECORD_LONGEST_SECONDS = 5.0
+_REFUSED_AGAIN = timedelta(seconds=30)
 _NOT_OWNER = Idle(why="not_owner")
 
 UNCONFIRMED = MessageError(
@@ -232,18 +233,20 @@ class Courier:
     async def _close_lane(self, attempt: Attempt, refused: NumberRefused) -> Result:
         """A 463 is not tried again: that makes it worse. After anything else the message is due again."""
         code = str(refused.reason)
+        again_at = self._clock() + _REFUSED_AGAIN
         try:
             closure = await self._outbox.close_slow_lane(
                 self._connection_id, self._epoch, code, refused.until, self._clock()
             )
             self._observer.refused(closure)
+            again_at = min(again_at, closure.until)
         except StaleEpoch:
             self._lose()
         except Exception as error:  # noqa: BLE001 - whatever the store's driver raises
             log.warning("slow lane not closed", extra={"code": code, "reason": type(error).__name__})
         status = MessageStatus.FAILED if code == REACHOUT else MessageStatus.QUEUED
         failure = MessageError(code=refused.code, detail=refused.detail)
-        return Result(attempt=attempt, status=status, error=failure, refused=True)
+        return Result(attempt=attempt, status=status, error=failure, refused=True, again_at=again_at)
 
     async def _ask(self, attempt: Attempt) -> Result:
         pause = _ASK_FIRST_SECONDS

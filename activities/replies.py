@@ -70,4 +70,6 @@ class Replies:
         self._limit.settled += 1
         result = await self._courier.deliver(attempt)
         await self._courier.record(result)
+        if result.is_due_again and result.again_at is not None:
+            self._patience.hold((result.again_at - self._limit.now).total_seconds())
         return _End.DUE_AGAIN if result.is_due_again else _End.SETTLED

@@ -301,7 +301,8 @@ class ConnectionStore(Protocol):
 class Result:
     """How an attempt ended, to be recorded: SENT with `sent`, or another status with its error.
 
-    QUEUED: definitely not sent, due again. refused: WhatsApp refused the number; after a few times the message fails.
+    QUEUED: definitely not sent, due again. refused: WhatsApp refused the number; after a few times the message
+    fails. again_at: before which it is not to be tried again in the fast lane, which stays open.
     """
 
     attempt: Attempt
@@ -309,6 +310,7 @@ class Result:
     sent: Sent | None = None
     error: MessageError | None = None
     refused: bool = False
+    again_at: datetime | None = None
 
     @property
     def is_due_again(self) -> bool:

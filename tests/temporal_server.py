@@ -37,6 +37,8 @@ class TemporalServer:
         command = [find_temporal(), "server", "start-dev", "--headless", "--ip", "127.0.0.1", "--port", str(self._port)]
         command += ["--log-level", "never"]
         command += ["--dynamic-config-value", f"limit.historyCount.suggestContinueAsNew={CONTINUE_AFTER}"]
+        for name in ("Read", "Write"):  # as `boton up` has it: priorities hold within one partition
+            command += ["--dynamic-config-value", f"matching.numTaskqueue{name}Partitions=1"]
         command += ["--db-filename", str(self._file), "--sqlite-pragma", "journal_mode=wal"] if self._file else []
         self._process = subprocess.Popen(
             command,

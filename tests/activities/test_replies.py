@@ -16,7 +16,7 @@ from activities.pacer import Turn
 from activities.sending import BatchStep, SendingActivities, SendMessages
 from boton.domain.gateway import GatewayEvent, Inbound
 from boton.domain.messages import Lane
-from boton.errors import ConnectionAway, StaleEpoch
+from boton.errors import ConnectionAway, NumberRefused, StaleEpoch
 from boton.ports import ModelAnswer
 from boton.store.inbox import SqlInboxStore
 from boton.store.tables import MessageRow
@@ -217,3 +217,11 @@ async def test_turn_is_given_back_when_the_number_is_lost(bench: Bench, sleeps: 
         await run(bench.sending(pacer), reply)
     assert bench.watcher.lost == 1
     assert await pacer.take(Turn(lane=Lane.FAST, rank=0, key="another"), Stop(), 10)
+
+
+async def test_reply_that_is_refused_gives_whatsapp_time_before_its_next_try(bench: Bench, sleeps: Sleeps) -> None:
+    bench.gateway.answers.append(NumberRefused(429, "too fast"))
+    step = await run(bench.sending(), await draft(bench))
+    assert step.state == "done"
+    assert sleeps.asked == [30.0]
+    assert len(bench.gateway.tried) == 2
