@@ -84,7 +84,7 @@ class Batch:
         if self._limit.is_over:
             return _MORE
         step: Idle = _CHECK
-        if await self._goes():
+        if (await self._pacer.pacing(fresh=True)).is_unpaced(self._lane):
             step = await _Flow(self._courier, self._send_id, self._lane, self._limit, self._patience, self._goes).run()
         return await self._run_paced() if step.why == _CHECK.why else step
 

@@ -59,10 +59,12 @@ class Pacer:
         self._read_at = 0.0
         self._reading = asyncio.Lock()
 
-    async def pacing(self) -> Pacing:
-        """The number's pacing, as it was at most a second ago: read once for all who ask meanwhile."""
+    async def pacing(self, *, fresh: bool = False) -> Pacing:
+        """The number's pacing: read now when it is to be fresh, else as it was at most a second ago, read once for all
+        who ask meanwhile.
+        """
         async with self._reading:
-            if self._pacing is None or self._clock() - self._read_at >= _BELIEVED_SECONDS:
+            if fresh or self._pacing is None or self._clock() - self._read_at >= _BELIEVED_SECONDS:
                 self._pacing = await self._read()
             return self._pacing
 

@@ -40,7 +40,7 @@ class Replies:
         return False
 
     async def _try_once(self, preview: Preview) -> _End:
-        pacing = await self._pacer.pacing()
+        pacing = await self._pacer.pacing(fresh=True)
         if pacing.is_unpaced(Lane.FAST):
             return await self._deliver(preview)
         lead = typing_seconds(preview.length) if pacing.typing and preview.kind in _TYPED else 0.0

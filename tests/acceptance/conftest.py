@@ -49,10 +49,11 @@ def api(shared: Stack) -> Api:
 
 @pytest.fixture
 def simulator(shared: Stack) -> Iterator[Simulator]:
-    """Its faults are gone after the test."""
+    """Its faults are gone after the test, and so is what a refusal has closed."""
     simulator = shared.simulator
     yield simulator
     simulator.clear_faults()
+    shared.api.request("POST", "/connection/slow-lane", json={"open": True})
 
 
 @pytest.fixture

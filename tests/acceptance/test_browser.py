@@ -94,7 +94,7 @@ def test_customer_played_by_hand_is_answered(page: Page, shared: Stack, simulato
     page.get_by_role("button", name="Agregar").click()
     expect(page.locator("#chat-number")).to_have_text(f"+{number}")
     page.get_by_label("Mensaje", exact=True).fill("<b>hola</b>, ¿atienden hoy?")
-    page.get_by_role("button", name="Enviar").click()
+    page.get_by_role("button", name="Enviar", exact=True).click()
     expect(page.locator("#messages li.mine .body")).to_have_text("<b>hola</b>, ¿atienden hoy?")
     answer = page.locator("#messages li.theirs .body")
     expect(answer).to_contain_text("«<b>hola</b>, ¿atienden hoy?»", timeout=20_000)
