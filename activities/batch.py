@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from activities.courier import Courier, Stop
@@ -22,6 +22,8 @@ _AWAY_FIRST_SECONDS = 0.2
 _AWAY_MAX_SECONDS = 5.0
 _MORE = Idle(why="more")
 _CHECK = Idle(why="check")
+_ONE_BY_ONE = frozenset({_CHECK.why, "paced"})
+"""What ends a flow, and not the batch."""
 
 
 class Limit:
@@ -83,14 +85,8 @@ class Batch:
         """Why it ended."""
         if self._limit.is_over:
             return _MORE
-        step: Idle = _CHECK
-        if (await self._pacer.pacing(fresh=True)).is_unpaced(self._lane):
-            step = await _Flow(self._courier, self._send_id, self._lane, self._limit, self._patience, self._goes).run()
-        return await self._run_paced() if step.why == _CHECK.why else step
-
-    async def _goes(self) -> bool:
-        """Whether nothing is paced still."""
-        return (await self._pacer.pacing()).is_unpaced(self._lane)
+        step = await _Flow(self._courier, self._send_id, self._lane, self._limit, self._patience).run()
+        return await self._run_paced() if step.why in _ONE_BY_ONE else step
 
     # -------------------------------------------------------- one message at a time
 
@@ -143,8 +139,8 @@ class Batch:
 
 
 class _Flow:
-    """Where nothing is paced: some messages in flight at once, records and claims in the same transactions. `goes`:
-    whether nothing is paced still.
+    """Where nothing is paced: some messages in flight at once, records and claims in the same transactions. Whether
+    that is so the store says, with each claim.
     """
 
     def __init__(
@@ -154,14 +150,12 @@ class _Flow:
         lane: Lane,
         limit: Limit,
         patience: Patience,
-        goes: Callable[[], Awaitable[bool]],
     ) -> None:
         self._courier = courier
         self._send_id = send_id
         self._lane = lane
         self._limit = limit
         self._patience = patience
-        self._goes = goes
         self._in_flight: set[asyncio.Task[Result]] = set()
         self._drains = False
         self._error: BaseException | None = None
@@ -179,20 +173,16 @@ class _Flow:
     async def _run(self) -> Idle:
         results: Sequence[Result] = ()
         while True:
-            step = await self._courier.advance(self._send_id, self._lane, record=results, room=await self._room())
+            step = await self._courier.advance(self._send_id, self._lane, record=results, room=self._room(), flows=True)
             if not isinstance(step, Idle):
                 self._in_flight |= {asyncio.ensure_future(self._courier.deliver(attempt)) for attempt in step}
             elif not self._in_flight and await self._ends(step):
                 return step
             results = await self._collect() if self._in_flight else ()
 
-    async def _room(self) -> int:
-        """How many messages may be claimed; after a failure one, to try. Never raises: results wait to be recorded."""
-        try:
-            if self._drains or self._limit.is_over or not await self._goes():
-                return 0
-        except Exception as error:  # noqa: BLE001 - whatever the store's driver raises
-            self._error, self._drains = error, True
+    def _room(self) -> int:
+        """How many messages may be claimed; after a failure one, to try."""
+        if self._drains or self._limit.is_over:
             return 0
         return (1 if self._patience.is_tried else _WINDOW) - len(self._in_flight)
 
@@ -203,7 +193,7 @@ class _Flow:
         if self._drains:
             await self._patience.wait()
             self._drains = False
-        return step.why != _MORE.why or self._limit.is_over or not await self._goes()
+        return step.why != _MORE.why or self._limit.is_over
 
     def _hold(self, again: Sequence[Result]) -> None:
         """A number that was refused is given the time it needs; the slow lane is closed then anyway."""

@@ -90,17 +90,24 @@ class Courier:
         self._under_way: set[str] = set()
 
     async def advance(
-        self, send_id: str, lane: Lane, *, record: Sequence[Result] = (), room: int = 1
+        self, send_id: str, lane: Lane, *, record: Sequence[Result] = (), room: int = 1, flows: bool = False
     ) -> Sequence[Attempt] | Idle:
         """Records results, and claims at most `room` further messages of a send in the same transaction; none once
-        the number is lost. Tries until the records are on disk.
+        the number is lost, and while it `flows` none once the lane is paced. Tries until the records are on disk.
         """
         if self._lost:
             await self.record_all(record)
             return _NOT_OWNER
         try:
             step = await self._outbox.advance_send(
-                send_id, self._connection_id, self._epoch, lane, record=record, room=room, now=self._clock()
+                send_id,
+                self._connection_id,
+                self._epoch,
+                lane,
+                record=record,
+                room=room,
+                flows=flows,
+                now=self._clock(),
             )
         except Exception:
             await self.record_all(record)

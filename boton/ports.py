@@ -321,7 +321,8 @@ class Result:
 class Idle:
     """Nothing was claimed, and why: `done` (the send is final), `paused`, `wait` (until `until`, for `reason`, a
     WaitReason), `compose` (the next openings, `message_ids`, have no text yet), `check` (whether `jid`, the recipient
-    of the message, is on WhatsApp), `lane_done` (another lane has something left), `more` (ask again), `not_owner`.
+    of the message, is on WhatsApp), `paced` (the lane's messages take turns), `lane_done` (another lane has something
+    left), `more` (ask again), `not_owner`.
     """
 
     why: str
@@ -362,10 +363,12 @@ class OutboxStore(Protocol):
         *,
         record: Sequence[Result],
         room: int,
+        flows: bool,
         now: datetime,
     ) -> Sequence[Attempt] | Idle:
         """Records results, then claims the send's next messages of a lane, at most `room`. One transaction.
 
+        flows: nothing is claimed once the lane is paced; the caller, who has taken no turn, is told `paced`.
         Messages that a guard forbids are settled on the way. With nothing left in any lane the send becomes
         `finished`. With a stale epoch it records, and answers `not_owner`.
         """

@@ -51,9 +51,10 @@ def next_step(
     events: list[NewEvent],
     *,
     refused: bool,
+    flows: bool,
 ) -> Sequence[Attempt] | Idle:
     """At most `room` attempts, or why there are none. With no room only what ends the send is looked at. refused: the
-    number just was, for a message that is due again.
+    number just was, for a message that is due again. flows: there are none where the lane is paced.
     """
     match SendStatus(send.status):
         case SendStatus.PAUSED:
@@ -79,6 +80,8 @@ def next_step(
         return _end(session, send, lane, now, events)
     business = session.get_one(BusinessRow, connection.business_id)
     pacing = pace.pacing_of(business, connection)
+    if flows and not pacing.is_unpaced(lane):
+        return Idle(why="paced")
     return _claim_some(_Step(session, connection, business, send, lane, now, events, pacing), room)
 
 

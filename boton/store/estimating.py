@@ -17,14 +17,15 @@ from boton.domain.pacing import (
     to_zone,
     waits_in_quiet_hours,
 )
-from boton.domain.sends import SendCategory, SendKind, SendStatus
+from boton.domain.sends import Send, SendKind, SendStatus
 from boton.store.pace import pacing_of
+from boton.store.rows import to_send
 from boton.store.tables import BusinessRow, ConnectionRow, LaneDayRow, MessageRow, SendRow
 
 _MOVING = frozenset({SendStatus.QUEUED, SendStatus.SCHEDULED, SendStatus.RUNNING})
 
 
-def estimate(session: Session, send: SendRow, left: Mapping[Lane, int], now: datetime) -> datetime | None:
+def estimate(session: Session, send: Send, left: Mapping[Lane, int], now: datetime) -> datetime | None:
     """When the last of `left` messages of a send will have left; None where its number is not paced."""
     connection = session.get_one(ConnectionRow, send.connection_id)
     business = session.get_one(BusinessRow, send.business_id)
@@ -48,12 +49,12 @@ def estimate_rest(session: Session, send: SendRow, now: datetime) -> datetime | 
         )
         .group_by(col(MessageRow.lane))
     )
-    return estimate(session, send, {Lane(lane): count for lane, count in queued}, now)
+    return estimate(session, to_send(send), {Lane(lane): count for lane, count in queued}, now)
 
 
 def _load(
     session: Session,
-    send: SendRow,
+    send: Send,
     connection: ConnectionRow,
     business: BusinessRow,
     left: Mapping[Lane, int],
@@ -76,6 +77,6 @@ def _load(
     )
 
 
-def _waits_in_quiet_hours(send: SendRow) -> bool:
-    kind = MessageKind.OPENING if send.kind == SendKind.INSTRUCTION else MessageKind.TRANSACTIONAL
-    return waits_in_quiet_hours(kind, SendCategory(send.category), asked=send.respect_quiet_hours)
+def _waits_in_quiet_hours(send: Send) -> bool:
+    kind = MessageKind.OPENING if send.kind is SendKind.INSTRUCTION else MessageKind.TRANSACTIONAL
+    return waits_in_quiet_hours(kind, send.category, asked=send.respect_quiet_hours)

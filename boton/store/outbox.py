@@ -48,10 +48,11 @@ class SqlOutboxStore:
         *,
         record: Sequence[Result],
         room: int,
+        flows: bool,
         now: datetime,
     ) -> Sequence[Attempt] | Idle:
         return await self._db.write(
-            lambda session: _advance(session, send_id, connection_id, epoch, lane, record, room, now)
+            lambda session: _advance(session, send_id, connection_id, epoch, lane, record, room, flows, now)
         )
 
     async def claim_message(self, message_id: str, connection_id: str, epoch: int, now: datetime) -> Attempt | None:
@@ -94,6 +95,7 @@ def _advance(
     lane: Lane,
     record: Sequence[Result],
     room: int,
+    flows: bool,
     now: datetime,
 ) -> Sequence[Attempt] | Idle:
     try:
@@ -106,7 +108,7 @@ def _advance(
         lock_in_order(session, send, lane, record, room)
         events = record_results(session, record, now)
         refused = any(result.refused and result.is_due_again for result in record)
-        step = next_step(session, connection, send, lane, room, now, events, refused=refused)
+        step = next_step(session, connection, send, lane, room, now, events, refused=refused, flows=flows)
     session.flush()
     append_events(session, events)
     return step

@@ -6,7 +6,7 @@ import secrets
 from datetime import datetime, timedelta
 from hashlib import sha256
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlmodel import Session, col
 
 from boton.domain.businesses import Caller, Token
@@ -16,6 +16,13 @@ from boton.store.rows import to_business, to_token
 from boton.store.tables import BusinessRow, TokenRow
 
 _USE_RECORDED_EVERY = timedelta(minutes=1)
+
+_CALLER = (
+    select(TokenRow, BusinessRow)
+    .join(BusinessRow, col(BusinessRow.id) == col(TokenRow.business_id))
+    .where(col(TokenRow.secret_hash) == bindparam("secret_hash"), col(TokenRow.revoked_at).is_(None))
+)
+"""Built once: building it took half of the time of what every request begins with (measured)."""
 
 
 def new_secret() -> str:
@@ -57,11 +64,7 @@ def revoke(session: Session, token_id: str, now: datetime) -> Token:
 
 def find_by_secret(session: Session, secret: str) -> Caller | None:
     """Read at every request, so that both come at once. None for a revoked token."""
-    found = session.execute(
-        select(TokenRow, BusinessRow)
-        .join(BusinessRow, col(BusinessRow.id) == col(TokenRow.business_id))
-        .where(col(TokenRow.secret_hash) == _hash(secret), col(TokenRow.revoked_at).is_(None))
-    ).one_or_none()
+    found = session.execute(_CALLER, {"secret_hash": _hash(secret)}).one_or_none()
     return None if found is None else Caller(token=to_token(found[0]), business=to_business(found[1]))
 
 

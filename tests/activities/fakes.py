@@ -108,9 +108,12 @@ class OutboxBehind:
         *,
         record: Sequence[Result],
         room: int,
+        flows: bool,
         now: datetime,
     ) -> Sequence[Attempt] | Idle:
-        return await self._store.advance_send(send_id, connection_id, epoch, lane, record=record, room=room, now=now)
+        return await self._store.advance_send(
+            send_id, connection_id, epoch, lane, record=record, room=room, flows=flows, now=now
+        )
 
     async def preview_messages(self, message_ids: Sequence[str]) -> Sequence[Preview]:
         return await self._store.preview_messages(message_ids)
@@ -143,15 +146,12 @@ class OutboxBehind:
 
 
 class FailingOutbox(OutboxBehind):
-    """Its next `failures` records fail before they reach the store behind it; while `pace_error` is set, so does every
-    look at the pace.
-    """
+    """Its next `failures` records fail before they reach the store behind it."""
 
     def __init__(self, store: OutboxStore, error: Exception, failures: int) -> None:
         super().__init__(store)
         self._error = error
         self.failures = failures
-        self.pace_error: Exception | None = None
 
     def _fail(self) -> None:
         if self.failures > 0:
@@ -167,20 +167,18 @@ class FailingOutbox(OutboxBehind):
         *,
         record: Sequence[Result],
         room: int,
+        flows: bool,
         now: datetime,
     ) -> Sequence[Attempt] | Idle:
         if record:
             self._fail()
-        return await super().advance_send(send_id, connection_id, epoch, lane, record=record, room=room, now=now)
+        return await super().advance_send(
+            send_id, connection_id, epoch, lane, record=record, room=room, flows=flows, now=now
+        )
 
     async def record_result(self, result: Result, now: datetime) -> None:
         self._fail()
         await super().record_result(result, now)
-
-    async def fetch_pace(self, connection_id: str) -> NumberPace:
-        if self.pace_error is not None:
-            raise self.pace_error
-        return await super().fetch_pace(connection_id)
 
 
 class InstantOutbox(OutboxBehind):
@@ -195,6 +193,7 @@ class InstantOutbox(OutboxBehind):
         *,
         record: Sequence[Result],
         room: int,
+        flows: bool,
         now: datetime,
     ) -> Sequence[Attempt] | Idle:
         return Idle(why="done")

@@ -74,7 +74,7 @@ class Stage:
         """One transaction of a lane's batch."""
         lane = lane or await self._lane_left(send_id)
         return await self.outbox.advance_send(
-            send_id, self.connection.id, self.epoch, lane, record=record, room=room, now=now
+            send_id, self.connection.id, self.epoch, lane, record=record, room=room, flows=False, now=now
         )
 
     async def claim_some(self, send_id: str, room: int, *, now: datetime = NOW) -> list[Attempt]:
