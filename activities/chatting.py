@@ -1,31 +1,63 @@
-"""The bot's turns: read what is owed, ask the model, store the drafts."""
+"""The bot's side of a chat: what is due, asked of the model, done by tools, stored as drafts."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from activities.thinking import Thinking
 from boton.domain.conversations import TurnBrief
 from boton.errors import ModelBusy, ModelRefused
-from boton.ports import LanguageModel, Prompt, TurnStore
+from boton.ports import CallKey, ChatStep, Toolbox, TurnStore
 
-_HEARTBEAT_SECONDS = 2.0
 _LONGEST_PAUSE = timedelta(minutes=2)
-T = TypeVar("T")
+_AGAIN = 20
+"""Turns that a customer who never stops writing may make stale before the activity ends and starts anew."""
 
 
 @dataclass(frozen=True, slots=True)
-class ComposeTurn:
-    """Input of `compose_turn` and `give_up_turn`. code: why it was given up."""
+class AdvanceChat:
+    """Input of `advance_chat` and `give_up_turn`. code: why the turn was given up."""
 
     chat_id: str
     code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunTool:
+    """Input of `run_tool`: one call of the model's."""
+
+    turn_id: str
+    number: int
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class NextStep:
+    """What is next in a chat. state: `run` the tools of `calls`, `send` the messages, `rest`. until: of the next timer,
+    once that is done. holder, conversation: how the chat stands.
+    """
+
+    state: str
+    calls: tuple[RunTool, ...] = ()
+    connection_id: str = ""
+    message_ids: tuple[str, ...] = ()
+    until: datetime | None = None
+    holder: str = ""
+    conversation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Drafts:
+    """Answer of `compose_turn`: queued messages of the bot that wait to be sent through a connection."""
+
+    connection_id: str = ""
+    message_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,37 +68,60 @@ class ComposeOpenings:
     code: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Drafts:
-    """Queued messages of the bot that wait to be sent through a connection; none: nothing is owed."""
-
-    connection_id: str = ""
-    message_ids: tuple[str, ...] = ()
-
-
 class ChatActivities:
-    """`to_prompt` builds the prompt of a turn; `clock` answers the present in UTC."""
+    """`clock` answers the present in UTC."""
 
     def __init__(
         self,
         turns: TurnStore,
-        model: LanguageModel,
-        to_prompt: Callable[[TurnBrief], Prompt],
+        thinking: Thinking,
+        tools: Toolbox,
         clock: Callable[[], datetime],
     ) -> None:
         self._turns = turns
-        self._model = model
-        self._to_prompt = to_prompt
+        self._thinking = thinking
+        self._tools = tools
         self._clock = clock
 
+    @activity.defn(name="advance_chat")
+    async def advance_chat(self, advance: AdvanceChat) -> NextStep:
+        """Does what is due, up to where tools are to be run or messages to be sent. Safe to run twice."""
+        for _ in range(_AGAIN):
+            step = await self._turns.advance_chat(advance.chat_id, self._clock())
+            if step.brief is not None:
+                step = await self._think(step.brief)
+            if step.state != "think":
+                return _to_next(step)
+        return NextStep(state="rest", until=self._clock())
+
+    @activity.defn(name="run_tool")
+    async def run_tool(self, run: RunTool) -> None:
+        """Runs one call and stores what it answered. Safe to run twice: one that was answered is left alone."""
+        key = CallKey(run.turn_id, run.number, run.position)
+        found = await self._turns.fetch_call(key)
+        if found is None:
+            return
+        outcome = await self._tools.run(*found)
+        await self._turns.answer_call(key, outcome.text, outcome.effect, self._clock(), ok=outcome.ok)
+
     @activity.defn(name="compose_turn")
-    async def compose_turn(self, compose: ComposeTurn) -> Drafts:
-        """Answers what the bot owes in a chat. Safe to run twice: a closed turn gives its drafts again."""
-        brief = await self._turns.open_turn(compose.chat_id, self._clock())
-        if brief is not None:
-            await self._answer(brief)
-        connection_id, message_ids = await self._turns.list_undelivered_drafts(compose.chat_id)
-        return Drafts(connection_id=connection_id, message_ids=tuple(message_ids))
+    async def compose_turn(self, advance: AdvanceChat) -> Drafts:
+        """What runs from before there were tools ask for: the whole turn at once."""
+        while True:
+            step = await self.advance_chat(advance)
+            for call in step.calls:
+                await self.run_tool(call)
+            if step.state != "run":
+                return Drafts(connection_id=step.connection_id, message_ids=step.message_ids)
+
+    @activity.defn(name="give_up_turn")
+    async def give_up_turn(self, advance: AdvanceChat) -> NextStep:
+        """The model gave no answer in its time: the chat is left to a human. What is next then."""
+        step = await self._turns.advance_chat(advance.chat_id, self._clock())
+        if step.brief is not None:
+            await self._give_up(step.brief, advance.code)
+            step = await self._turns.advance_chat(advance.chat_id, self._clock())
+        return _to_next(step)
 
     @activity.defn(name="compose_openings")
     async def compose_openings(self, compose: ComposeOpenings) -> None:
@@ -77,13 +132,6 @@ class ChatActivities:
             if isinstance(result, BaseException):
                 raise result
 
-    @activity.defn(name="give_up_turn")
-    async def give_up_turn(self, compose: ComposeTurn) -> None:
-        """The model gave no answer in its time: the customer's messages are not due any more."""
-        brief = await self._turns.open_turn(compose.chat_id, self._clock())
-        if brief is not None:
-            await self._give_up(brief, compose.code)
-
     @activity.defn(name="give_up_openings")
     async def give_up_openings(self, compose: ComposeOpenings) -> None:
         """The model gave no answer in its time: these openings fail."""
@@ -92,20 +140,31 @@ class ChatActivities:
 
     async def _write_opening(self, brief: TurnBrief) -> None:
         try:
-            await self._answer(brief)
+            await self._think(brief)
         except ModelRefused as refused:
             await self._give_up(brief, type(refused).__name__)
 
-    async def _answer(self, brief: TurnBrief) -> None:
+    async def _think(self, brief: TurnBrief) -> ChatStep:
         try:
-            answer = await _heartbeating(self._model.answer(self._to_prompt(brief)))
+            return await self._thinking.answer(brief)
         except ModelBusy as busy:
             raise _to_retry(busy) from busy
-        await self._turns.close_turn(brief.turn_id, answer, self._clock())
 
     async def _give_up(self, brief: TurnBrief, code: str) -> None:
         detail = "the language model gave no answer"
         await self._turns.fail_turn(brief.turn_id, code or "model_error", detail, self._clock())
+
+
+def _to_next(step: ChatStep) -> NextStep:
+    return NextStep(
+        state=step.state,
+        calls=tuple(RunTool(key.turn_id, key.number, key.position) for key in step.calls),
+        connection_id=step.connection_id,
+        message_ids=step.message_ids,
+        until=step.until,
+        holder=step.holder.value,
+        conversation=step.conversation.value if step.conversation is not None else "",
+    )
 
 
 def _to_retry(busy: ModelBusy) -> ApplicationError:
@@ -114,15 +173,3 @@ def _to_retry(busy: ModelBusy) -> ApplicationError:
     """
     delay = None if busy.retry_after is None else min(timedelta(seconds=busy.retry_after), _LONGEST_PAUSE)
     return ApplicationError(busy.detail, type=ModelBusy.__name__, next_retry_delay=delay)
-
-
-async def _heartbeating(asking: Coroutine[Any, Any, T]) -> T:
-    """Lets Temporal know that the worker lives while the model thinks; ends the asking when it is cancelled."""
-    task = asyncio.ensure_future(asking)
-    try:
-        while not task.done():
-            activity.heartbeat()
-            await asyncio.wait({task}, timeout=_HEARTBEAT_SECONDS)
-    finally:
-        task.cancel()
-    return await task

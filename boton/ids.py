@@ -17,6 +17,7 @@ class Prefix(StrEnum):
     TURN = "trn"
     REMINDER = "rem"
     FIRING = "fir"
+    FOLLOW_UP = "fup"
     EVENT = "evt"
     TOKEN = "tok"  # noqa: S105
     ATTEMPT = "att"

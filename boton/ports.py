@@ -11,15 +11,16 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from boton.domain.businesses import Business, Caller, NewToken, Tally, Token
-from boton.domain.chats import Chat, ChatChange
+from boton.domain.chats import Chat, ChatChange, Holder
 from boton.domain.connections import Connection, ConnectionStatus, Gateway
-from boton.domain.conversations import TurnBrief
+from boton.domain.conversations import ConversationStatus, TurnBrief
 from boton.domain.events import EventPage
 from boton.domain.gateway import Attempt, GatewayEvent, Outcome, Sent
 from boton.domain.messages import Lane, Message, MessageError, MessageKind, MessageStatus
 from boton.domain.pacing import Closure, Pacing
 from boton.domain.reminders import NewReminder, Plan, Reminder, ReminderStatus, Timing
 from boton.domain.sends import AcceptedSend, NewSend, Progress, Recipient, Send, SendStatus
+from boton.domain.tools import Effect, ToolCall
 
 # ---------------------------------------------------------------- the edge to WhatsApp
 
@@ -76,9 +77,10 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelAnswer:
-    """text: never empty. Tokens as the server counted them, 0 where it does not say."""
+    """text: empty only where it calls tools. Tokens as the server counted them, 0 where it does not say."""
 
     text: str
+    calls: tuple[ToolCall, ...] = ()
     tokens_in: int = 0
     tokens_out: int = 0
 
@@ -407,9 +409,12 @@ class OutboxStore(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """What followed. owed: the chats in which the bot now owes an answer; takeovers: chats that a human took over."""
+    """What followed. owed: the chats in which the bot now owes an answer, once the customer has been quiet for
+    `quiet_seconds`; takeovers: chats that a human took over.
+    """
 
     owed: tuple[str, ...] = ()
+    quiet_seconds: float = 0.0
     takeovers: int = 0
 
 
@@ -425,25 +430,60 @@ class InboxStore(Protocol):
     async def fetch_cursor(self, connection_id: str) -> int: ...
 
 
-class TurnStore(Protocol):
-    async def open_turn(self, chat_id: str, now: datetime) -> TurnBrief | None:
-        """Opens, or finds again, the turn that answers what the bot owes in this chat; None: it owes nothing.
+@dataclass(frozen=True, slots=True)
+class CallKey:
+    """One call of a tool: the model's answer `number` of a turn, and the call's place in it."""
 
-        A turn is known by (chat, last incoming message). All that is due up to there belongs to it.
+    turn_id: str
+    number: int
+    position: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatStep:
+    """What the bot does next in a chat, and how the chat stands. state: `think` (ask the model for `brief`), `run` (the
+    tools of `calls`), `send` (the drafts `message_ids`), `rest`. until: of the next timer, once that is done.
+    """
+
+    state: str
+    brief: TurnBrief | None = None
+    calls: tuple[CallKey, ...] = ()
+    connection_id: str = ""
+    message_ids: tuple[str, ...] = ()
+    until: datetime | None = None
+    holder: Holder = Holder.NONE
+    conversation: ConversationStatus | None = None
+
+
+class TurnStore(Protocol):
+    async def advance_chat(self, chat_id: str, now: datetime) -> ChatStep:
+        """Looks what is due, and opens or finds again the turn that is. Ends a conversation whose time is over.
+
+        A turn is known by (chat, last incoming message), or by the follow-up that is due; all that is due up to there
+        belongs to it. Whatever is queued already is sent first.
         """
 
     async def open_openings(self, message_ids: Sequence[str], now: datetime) -> Sequence[TurnBrief]:
         """The turns that write these openings; those whose text is there already are left out."""
 
-    async def close_turn(self, turn_id: str, answer: ModelAnswer, now: datetime) -> Sequence[str]:
-        """Stores the drafts as queued messages and answers their ids; of a closed turn, the ids again."""
+    async def record_answer(
+        self, turn_id: str, number: int, answer: ModelAnswer, parts: Sequence[str], now: datetime
+    ) -> ChatStep:
+        """Stores the model's answer `number` of a turn, once. One that calls no tools closes the turn: the effects of
+        its tools follow, `parts` are queued. A turn that is stale by then is dropped, and another one is due (`think`
+        without a brief). Of a turn that is closed already, what it came to.
+        """
+
+    async def fetch_call(self, key: CallKey) -> tuple[ToolCall, TurnBrief] | None:
+        """A call that no tool has answered yet."""
+
+    async def answer_call(self, key: CallKey, text: str, effect: Effect | None, now: datetime, *, ok: bool) -> None:
+        """What the tool said. A second answer changes nothing."""
 
     async def fail_turn(self, turn_id: str, code: str, detail: str, now: datetime) -> None:
-        """The model gave no answer: the turn is dropped with the reason, its messages are not due any more; an
-        opening's message fails."""
-
-    async def list_undelivered_drafts(self, chat_id: str) -> tuple[str, Sequence[str]]:
-        """The connection and what is queued for this chat outside of sends (replies, notices), oldest first."""
+        """The model gave no answer: the turn is dropped with the reason, its messages are not due any more, the chat is
+        left to a human for a while. An opening's message fails; a follow-up is left out.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -487,7 +527,9 @@ class WorkflowStarter(Protocol):
     ) -> None:
         """wake: also tells a running one that the store changed."""
 
-    async def look_at_chat(self, chat_id: str, business_id: str) -> None: ...
+    async def look_at_chat(self, chat_id: str, business_id: str, *, quiet_seconds: float = 0.0) -> None:
+        """quiet_seconds: how long the customer must have written nothing before the bot answers."""
+
     async def start_reminder(
         self, reminder_id: str, business_id: str, *, due_at: datetime | None, wake: bool = False
     ) -> None:

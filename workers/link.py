@@ -227,6 +227,8 @@ class Link:
         self._metrics.observe_send(result.status, seconds)
         if not result.is_due_again:
             self._metrics.count_message(Direction.OUTGOING, result.attempt.kind, result.status)
+        if result.attempt.kind is MessageKind.OPENING and result.sent is not None:
+            self._wake([result.attempt.chat_id])  # its follow-ups and its end are timers from now on
 
     def refused(self, closure: Closure) -> None:
         """Observer: WhatsApp refused the number; the slow lane is closed."""
@@ -332,7 +334,7 @@ class Link:
                 recorded = await self._inbox.record_events(self._connection.id, self._epoch, events, utc_now())
                 cursor = events[-1].cursor
                 self._count(events, recorded)
-                self._wake(recorded.owed)
+                self._wake(recorded.owed, recorded.quiet_seconds)
                 if all(isinstance(event.body, Receipt) for event in events):
                     await sleep_until(self._stop, _RECEIPTS_REST)
 
@@ -344,22 +346,25 @@ class Link:
                 kind = MessageKind.PHONE if event.body.from_me else MessageKind.INCOMING
                 self._metrics.count_message(direction, kind, MessageStatus.RECEIVED)
 
-    def _wake(self, chat_ids: Sequence[str]) -> None:
+    def _wake(self, chat_ids: Sequence[str], quiet_seconds: float = 0.0) -> None:
         """Off the pump: what cannot be signalled now is found by the sweeper."""
         for chat_id in chat_ids:
             if chat_id not in self._unseen:
                 self._unseen.add(chat_id)
-                task = asyncio.create_task(self._look(chat_id))
+                task = asyncio.create_task(self._look(chat_id, quiet_seconds))
                 self._looks.add(task)
                 task.add_done_callback(self._looks.discard)
 
-    async def _look(self, chat_id: str) -> None:
+    async def _look(self, chat_id: str, quiet_seconds: float) -> None:
         async with self._look_slots:
             self._unseen.discard(chat_id)  # from here on another message needs another look
             if self._starter is None:
                 return
             try:
-                await asyncio.wait_for(self._starter.look_at_chat(chat_id, self._connection.business_id), _LOOK_SECONDS)
+                look = self._starter.look_at_chat(
+                    chat_id, self._connection.business_id, quiet_seconds=quiet_seconds
+                )
+                await asyncio.wait_for(look, _LOOK_SECONDS)
             except Exception as error:  # noqa: BLE001 - the sweeper wakes it later
                 log.warning("chat not woken", extra={"chat": chat_id, "reason": type(error).__name__})
 

@@ -33,6 +33,7 @@ MODEL = RetryPolicy(
 while no worker runs (everything was stopped for the night) nobody has asked the model, and nothing may be given up.
 """
 
+TOOL_TIMEOUT = timedelta(seconds=30)
 STORE_TIMEOUT = timedelta(seconds=60)
 FIRING_TIMEOUT = timedelta(seconds=10)
 """One short transaction, safe to overlap: after a worker's death nobody waits longer for it to be tried again."""

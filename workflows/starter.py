@@ -45,14 +45,16 @@ class TemporalStarter:
             start_signal=names.LOOK if wake else None,
         )
 
-    async def look_at_chat(self, chat_id: str, business_id: str) -> None:
+    async def look_at_chat(self, chat_id: str, business_id: str, *, quiet_seconds: float = 0.0) -> None:
         await self._start(
             names.CHAT_WORKFLOW,
             ChatInput(chat_id),
             id=names.chat_workflow(chat_id),
             business_id=business_id,
             summary="The bot's side of one chat",
+            status="waiting",
             start_signal=names.LOOK,
+            signal_args=[quiet_seconds] if quiet_seconds else [],
         )
 
     async def start_reminder(
@@ -86,6 +88,7 @@ class TemporalStarter:
         summary: str,
         status: str = "started",
         start_signal: str | None = None,
+        signal_args: Sequence[Any] = (),
     ) -> None:
         """status: what the run does first: changing it at once would cost each run some milliseconds (measured)."""
         await self._client.start_workflow(
@@ -95,6 +98,7 @@ class TemporalStarter:
             task_queue=names.WORK_QUEUE,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             start_signal=start_signal,
+            start_signal_args=signal_args,
             static_summary=summary,
             search_attributes=TypedSearchAttributes(
                 [SearchAttributePair(_BUSINESS, business_id), SearchAttributePair(_STATUS, status)]

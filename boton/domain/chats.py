@@ -39,11 +39,17 @@ class Chat:
     last_message: LastMessage | None
     created_at: datetime
     known: bool = False
+    handed_off_at: datetime | None = None
 
     def held_by(self, now: datetime) -> Holder:
-        if self.takeover_until is not None and self.takeover_until > now:
+        if is_held(self.takeover_until, self.handed_off_at, now):
             return Holder.HUMAN
         return Holder.BOT if self.bot_enabled and not self.untouchable else Holder.NONE
+
+
+def is_held(takeover_until: datetime | None, handed_off_at: datetime | None, now: datetime) -> bool:
+    """Whether a human holds a chat: one who has taken over, or for whom the bot left it and who has not written yet."""
+    return handed_off_at is not None or (takeover_until is not None and takeover_until > now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +76,7 @@ class AnswerDecision(StrEnum):
     RESTORED = "restored"  # it came before a restore: the store does not know whether it was answered
     OPTED_OUT = "opted_out"  # an opt-out, which a notice confirms
     FAILED = "failed"  # the model gave no answer within its time
+    NOT_NEEDED = "not_needed"  # a mere "ok" or reaction after the goal was reached
     SUSPENDED = "suspended"  # it was due when the backup was made that was restored: `boton held` decides
 
 
@@ -77,12 +84,13 @@ class AnswerDecision(StrEnum):
 class Arrival:
     """What the decision looks at. `now` is our clock at insertion, `sent_at` WhatsApp's time of the message.
 
-    opts_out: the message is an opt-out. answers_from: of the connection, since a restore.
+    held: a human holds the chat. opts_out: the message is an opt-out. answers_from: of the connection, since a
+    restore.
     """
 
     untouchable: bool
     bot_enabled: bool
-    takeover_until: datetime | None
+    held: bool
     sent_at: datetime
     now: datetime
     by_history_sync: bool
@@ -99,7 +107,7 @@ def decide_answer(arrival: Arrival) -> AnswerDecision:
         return AnswerDecision.OPTED_OUT
     if arrival.untouchable:
         return AnswerDecision.UNTOUCHABLE
-    if arrival.takeover_until is not None and arrival.takeover_until > arrival.now:
+    if arrival.held:
         return AnswerDecision.HELD
     if not arrival.bot_enabled:
         return AnswerDecision.BOT_OFF

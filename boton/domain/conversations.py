@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from boton.domain.businesses import BusinessConfig
 from boton.domain.messages import MessageType, Sender
+
+if TYPE_CHECKING:
+    from boton.domain.tools import Round
 
 
 class ConversationStatus(StrEnum):
@@ -51,6 +55,31 @@ class Conversation:
     ended_at: datetime | None
 
 
+class Occasion(StrEnum):
+    """Why the bot speaks."""
+
+    REPLY = "reply"  # the customer wrote
+    OPENING = "opening"  # it writes first, as an instruction says
+    FOLLOW_UP = "follow_up"  # the customer has not answered
+
+
+MODEL_ROUNDS = 5
+"""Answers of the model that one turn may take; the last one is given no tools."""
+
+RECOMPOSED = 2
+"""How often in a row a turn is written anew because the customer wrote meanwhile; then it is sent as it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EarlierConversation:
+    """How an earlier conversation of the chat ended. summary: the model's words, or None."""
+
+    ended_at: datetime
+    status: ConversationStatus
+    outcome: ConversationOutcome | None
+    summary: str | None
+
+
 class TurnStatus(StrEnum):
     OPEN = "open"  # the model has not answered yet
     CLOSED = "closed"  # the drafts are queued messages
@@ -71,7 +100,9 @@ class Line:
 class TurnBrief:
     """Everything the model needs for one turn, read in one transaction. `history` is oldest first.
 
-    opening: the bot writes first, as the conversation's instruction says; else it answers the newest message.
+    opening: the bot writes first, as the conversation's instruction says; else it answers the newest message, or
+    follows up (`occasion`). rounds: what the model and its tools said in this turn already. earlier: conversations
+    that ended, oldest first. goal_reached: the last one was achieved or declined, and none goes on.
     """
 
     turn_id: str
@@ -83,3 +114,7 @@ class TurnBrief:
     history: tuple[Line, ...]
     config: BusinessConfig
     now: datetime
+    occasion: Occasion = Occasion.REPLY
+    rounds: tuple[Round, ...] = ()
+    earlier: tuple[EarlierConversation, ...] = ()
+    goal_reached: bool = False

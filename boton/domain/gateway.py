@@ -16,6 +16,7 @@ class Attempt:
 
     id: str
     message_id: str
+    chat_id: str
     kind: MessageKind
     epoch: int
     jid: str
@@ -82,6 +83,13 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Typing:
+    """A customer is writing to us just now."""
+
+    jid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StatusChange:
     """The connection itself changed."""
 
@@ -95,4 +103,4 @@ class GatewayEvent:
     """One journalled event. `cursor` grows; whoever has stored all up to a cursor asks for what comes after it."""
 
     cursor: int
-    body: Inbound | Receipt | StatusChange
+    body: Inbound | Receipt | Typing | StatusChange

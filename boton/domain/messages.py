@@ -155,7 +155,7 @@ class ClaimFacts:
 
     accepted_at: when the client asked for it, of a reminder's message for the reminder. marketing_unanswered: marketing
     messages since the customer last wrote, of which `unanswered_cap` are allowed. reminder_cancelled: it is a
-    reminder's, which is not wanted any more.
+    reminder's, which is not wanted any more. bot_unanswered: messages of the bot since the customer last wrote.
     """
 
     untouchable: bool
@@ -169,6 +169,7 @@ class ClaimFacts:
     marketing_unanswered: int = 0
     unanswered_cap: int | None = None
     reminder_cancelled: bool = False
+    bot_unanswered: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +178,13 @@ class Forbidden:
 
     status: MessageStatus
     error: MessageError
+
+
+BOT_IN_A_ROW = 10
+"""Messages that the bot may write without an answer."""
+
+SPOKEN_BY_THE_BOT = frozenset({MessageKind.REPLY, MessageKind.FOLLOW_UP, MessageKind.OPENING})
+"""What counts as such."""
 
 
 def forbids(kind: MessageKind, facts: ClaimFacts, now: datetime) -> Forbidden | None:
@@ -204,7 +212,14 @@ def _forbids_bot(facts: ClaimFacts) -> Forbidden | None:
         return _refusal(MessageStatus.CANCELLED, "held_by_human", "a human has taken over the chat")
     if not facts.bot_enabled:
         return _refusal(MessageStatus.CANCELLED, "bot_off", "the bot is off in this chat")
-    return None
+    return _forbids_monologue(facts, MessageStatus.CANCELLED)
+
+
+def _forbids_monologue(facts: ClaimFacts, status: MessageStatus) -> Forbidden | None:
+    if facts.bot_unanswered < BOT_IN_A_ROW:
+        return None
+    detail = f"the customer has not answered the bot's last {facts.bot_unanswered} messages"
+    return _refusal(status, "bot_unanswered", detail)
 
 
 def _forbids_opening(facts: ClaimFacts) -> Forbidden | None:
@@ -212,7 +227,8 @@ def _forbids_opening(facts: ClaimFacts) -> Forbidden | None:
         return _refusal(MessageStatus.FAILED, "untouchable", "the chat is untouchable")
     if facts.held_by_human and facts.taken_over_at is not None and facts.taken_over_at >= facts.accepted_at:
         return _refusal(MessageStatus.CANCELLED, "held_by_human", "a human took over the chat after the request")
-    return _forbids_marketing(facts) if facts.marketing else None
+    forbidden = _forbids_marketing(facts) if facts.marketing else None
+    return forbidden or _forbids_monologue(facts, MessageStatus.FAILED)
 
 
 def _forbids_marketing(facts: ClaimFacts) -> Forbidden | None:

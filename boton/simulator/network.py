@@ -70,6 +70,13 @@ class Network:
         self._bells.ring_reader()
         return phone
 
+    def write_slowly(self, number: str, business: str) -> None:
+        """The customer is seen typing. Raises Conflict for a phone that is not on WhatsApp."""
+        self._fetch_registered(number)
+        with self._records.transaction():
+            self.post.journal.append(business, {"kind": "typing", "phone": number})
+        self._bells.ring(business)
+
     def is_typing_to(self, number: str) -> str | None:
         """The business that shows "typing…" to that phone now."""
         business, until = self._typing.get(number, ("", 0.0))

@@ -30,6 +30,13 @@ async def write_message(request: Request) -> Response:
     return _created(network_of(request).write_to_business(number, business, type, text))
 
 
+async def show_customer_typing(request: Request) -> Response:
+    """The customer is seen typing to a business."""
+    number = number_of(request)
+    network_of(request).write_slowly(number, _other(Fields(await read_object(request), frozenset({"to"})), number))
+    return Response(status_code=204)
+
+
 async def list_messages(request: Request) -> Response:
     """What the phone wrote and received, in its order; `limit`: only the newest."""
     number, network = number_of(request), network_of(request)
@@ -118,6 +125,7 @@ ROUTES = [
     Route("/phones/{number}", put_phone, methods=["PUT"]),
     Route("/phones/{number}/messages", list_messages),
     Route("/phones/{number}/messages", write_message, methods=["POST"]),
+    Route("/phones/{number}/typing", show_customer_typing, methods=["POST"]),
     Route("/businesses", list_businesses),
     Route("/businesses/{number}/messages", type_message, methods=["POST"]),
     Route("/ledger", list_ledger),

@@ -70,6 +70,12 @@ def set_flags(
         change_tally(session, chat.business_id, active=active, untouchable=untouched)
 
 
+def hand_back(chat: ChatRow) -> None:
+    """No human holds this locked chat any more."""
+    chat.taken_over_at = chat.takeover_until = None
+    chat.handed_off_at = chat.handed_off_reason = None
+
+
 def _is_active(chat: ChatRow) -> bool:
     return chat.bot_enabled and not chat.untouchable
 
@@ -103,7 +109,7 @@ def _change(session: Session, business_id: str, jid: str, change: ChatChange, no
     opts_out = change.opted_out is True and not chat.opted_out
     set_flags(session, chat, bot_enabled=change.bot_enabled, untouchable=change.untouchable, opted_out=change.opted_out)
     if change.bot_enabled:
-        chat.taken_over_at = chat.takeover_until = None
+        hand_back(chat)
     if change.known is not None:
         chat.known = change.known
     if change.name is not None:

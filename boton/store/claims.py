@@ -7,16 +7,24 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlmodel import Session, col
 
+from boton.domain.chats import is_held
 from boton.domain.conversations import ConversationStatus
 from boton.domain.events import NewEvent
 from boton.domain.gateway import Attempt
-from boton.domain.messages import ClaimFacts, Direction, MessageKind, MessageStatus, forbids
+from boton.domain.messages import (
+    SPOKEN_BY_THE_BOT,
+    ClaimFacts,
+    Direction,
+    MessageKind,
+    MessageStatus,
+    forbids,
+)
 from boton.domain.reminders import ReminderStatus
 from boton.domain.sends import SendCategory
 from boton.ids import Prefix, new_id
-from boton.store.chats import set_flags
+from boton.store.dialogues import open_dialogue
 from boton.store.steps import end_conversation, move, show_in_chat
-from boton.store.tables import ChatRow, ConversationRow, MessageRow, ReminderRow, SendRow
+from boton.store.tables import ChatRow, MessageRow, ReminderRow, SendRow
 
 
 def settle_forbidden(
@@ -51,7 +59,9 @@ def claim(
     events += move(row, MessageStatus.SENDING, now)
     row.attempt_id, row.epoch, row.at = new_id(Prefix.ATTEMPT), epoch, now
     if row.kind == MessageKind.OPENING:
-        _open_conversation(session, chat, row)
+        events += open_dialogue(session, chat, row, now)
+    if row.kind in SPOKEN_BY_THE_BOT:
+        chat.bot_unanswered += 1
     if send is not None and send.category == SendCategory.MARKETING:
         chat.marketing_unanswered += 1
     show_in_chat(chat, row)
@@ -69,7 +79,7 @@ def _facts(
     reminder = session.get(ReminderRow, send.reminder_id) if send is not None and send.reminder_id else None
     return ClaimFacts(
         untouchable=chat.untouchable,
-        held_by_human=chat.takeover_until is not None and chat.takeover_until > now,
+        held_by_human=is_held(chat.takeover_until, chat.handed_off_at, now),
         taken_over_at=chat.taken_over_at,
         bot_enabled=chat.bot_enabled,
         opted_out=chat.opted_out,
@@ -79,6 +89,7 @@ def _facts(
         marketing_unanswered=chat.marketing_unanswered,
         unanswered_cap=unanswered_cap,
         reminder_cancelled=reminder is not None and _is_cancelled(session, reminder, row),
+        bot_unanswered=chat.bot_unanswered,
     )
 
 
@@ -96,16 +107,6 @@ def _is_cancelled(session: Session, reminder: ReminderRow, row: MessageRow) -> b
     return reminder.cancel_on_reply and session.execute(reply.limit(1)).first() is not None
 
 
-def _open_conversation(session: Session, chat: ChatRow, row: MessageRow) -> None:
-    """The bot is on in this chat from its opening on, and an older takeover is over."""
-    set_flags(session, chat, bot_enabled=True)
-    chat.taken_over_at = chat.takeover_until = None
-    chat.conversation_id = row.conversation_id
-    conversation = session.get(ConversationRow, row.conversation_id)
-    if conversation is not None and conversation.status == ConversationStatus.OPENING:
-        conversation.status = ConversationStatus.WAITING.value
-
-
 def to_attempt(row: MessageRow) -> Attempt:
     """The attempt that a claimed message is in."""
     assert row.attempt_id is not None
@@ -113,6 +114,7 @@ def to_attempt(row: MessageRow) -> Attempt:
     return Attempt(
         id=row.attempt_id,
         message_id=row.id,
+        chat_id=row.chat_id,
         kind=MessageKind(row.kind),
         epoch=row.epoch,
         jid=row.jid,

@@ -15,11 +15,12 @@ from boton.domain.chats import (
     Arrival,
     OwnMessage,
     decide_answer,
+    is_held,
     is_takeover,
     may_confirm_opt_out,
 )
 from boton.domain.events import EventType, NewEvent
-from boton.domain.gateway import GatewayEvent, Inbound, Receipt, ReceiptKind, StatusChange
+from boton.domain.gateway import GatewayEvent, Inbound, Receipt, ReceiptKind, StatusChange, Typing
 from boton.domain.jid import is_person
 from boton.domain.messages import Direction, MessageKind, MessageStatus, MessageType, Sender
 from boton.domain.optout import is_opt_out
@@ -33,11 +34,12 @@ from boton.store.connections import change_status, own
 from boton.store.contacts import wake_sends_to
 from boton.store.engine import Database
 from boton.store.events import append_events
+from boton.store.follow_ups import cancel_unanswered
 from boton.store.moving import cancel_on_reply
 from boton.store.optouts import opt_out, queue_confirmation
 from boton.store.receipts import Known, apply_receipt, record_receipts, record_whatsapp_ids
 from boton.store.steps import lock_ahead, lock_chat, show_in_chat
-from boton.store.tables import IN_FLIGHT, BusinessRow, ChatRow, ConnectionRow, MessageRow
+from boton.store.tables import DUE, IN_FLIGHT, BusinessRow, ChatRow, ConnectionRow, MessageRow
 
 _AT_ONCE = 20
 """500 in one transaction kept SQLite's other writers waiting for seconds (measured)."""
@@ -52,13 +54,14 @@ class SqlInboxStore:
     ) -> Recorded:
         """A flood is stored in pieces, so that other writers need not wait for all of it."""
         owed: dict[str, None] = {}
-        takeovers = 0
+        takeovers, quiet = 0, 0.0
         for start in range(0, len(events), _AT_ONCE):
             piece = events[start : start + _AT_ONCE]
             recorded = await self._db.write(partial(_record_events, connection_id, epoch, piece, now))
             owed.update(dict.fromkeys(recorded.owed))
             takeovers += recorded.takeovers
-        return Recorded(owed=tuple(owed), takeovers=takeovers)
+            quiet = recorded.quiet_seconds
+        return Recorded(owed=tuple(owed), quiet_seconds=quiet, takeovers=takeovers)
 
     async def fetch_cursor(self, connection_id: str) -> int:
         return await self._db.read(lambda session: _fetch_cursor(session, connection_id))
@@ -105,7 +108,7 @@ def _record_events(
     session.flush()
     append_events(session, recording.told)
     takeovers = sum(event.type is EventType.CHAT_TAKEN_OVER for event in recording.told)
-    return Recorded(owed=tuple(recording.owed), takeovers=takeovers)
+    return Recorded(owed=tuple(recording.owed), quiet_seconds=business.debounce_seconds, takeovers=takeovers)
 
 
 def _customers_in(events: Sequence[GatewayEvent]) -> list[str]:
@@ -135,8 +138,18 @@ def _record_event(recording: _Recording, event: GatewayEvent) -> None:
     match event.body:
         case Inbound() as inbound if is_person(inbound.jid):
             _record_message(recording, inbound)
+        case Typing() as typing if is_person(typing.jid):
+            _record_typing(recording, typing)
         case StatusChange() as change:
             recording.told += change_status(recording.connection, change.status, change.reason, change.at)
+
+
+def _record_typing(recording: _Recording, typing: Typing) -> None:
+    """A customer who is still writing is waited for, where an answer is owed."""
+    chat_id = find_chat_id(recording.session, recording.business.id, (typing.jid,))
+    due = select(col(MessageRow.id)).where(col(MessageRow.chat_id) == chat_id, DUE)
+    if chat_id is not None and recording.session.execute(due.limit(1)).first() is not None:
+        recording.owed[chat_id] = None
 
 
 # ---------------------------------------------------------------- messages
@@ -193,7 +206,8 @@ def _record_incoming(recording: _Recording, chat: ChatRow, inbound: Inbound) -> 
         chat.next_step_at = recording.now
         recording.owed[chat.id] = None
     if not inbound.history:
-        chat.marketing_unanswered = 0
+        chat.marketing_unanswered = chat.bot_unanswered = 0
+        cancel_unanswered(recording.session, chat.id, recording.now)
         recording.tell(
             EventType.MESSAGE_RECEIVED,
             messageId=row.id,
@@ -221,7 +235,7 @@ def _to_arrival(recording: _Recording, chat: ChatRow, inbound: Inbound) -> Arriv
     return Arrival(
         untouchable=chat.untouchable,
         bot_enabled=chat.bot_enabled,
-        takeover_until=chat.takeover_until,
+        held=is_held(chat.takeover_until, chat.handed_off_at, recording.now),
         sent_at=inbound.at,
         now=recording.now,
         by_history_sync=inbound.history,
@@ -316,10 +330,11 @@ def _record_typed(recording: _Recording, chat: ChatRow, inbound: Inbound) -> Non
 
 def _take_over(recording: _Recording, chat: ChatRow, at: datetime) -> None:
     until = at + timedelta(minutes=recording.business.takeover_minutes)
-    already_held = chat.takeover_until is not None and chat.takeover_until > recording.now
+    already_held = is_held(chat.takeover_until, None, recording.now)
     is_older = chat.taken_over_at is not None and at < chat.taken_over_at
     if until <= recording.now or is_older:
         return
     chat.taken_over_at, chat.takeover_until = at, until
+    chat.handed_off_at = chat.handed_off_reason = None
     if not already_held:
         recording.tell(EventType.CHAT_TAKEN_OVER, jid=chat.jid, until=until.isoformat().replace("+00:00", "Z"))

@@ -10,7 +10,7 @@ from sqlmodel import Session, col
 
 from boton.domain.events import NewEvent
 from boton.domain.gateway import Attempt
-from boton.domain.messages import Lane, MessageError, MessageStatus
+from boton.domain.messages import Lane, MessageError, MessageKind, MessageStatus
 from boton.domain.pacing import ClosingTimes, Closure, rank_of
 from boton.domain.sends import Progress, SendCategory, to_progress
 from boton.errors import NotFound, StaleEpoch
@@ -19,14 +19,16 @@ from boton.store import pace
 from boton.store.advancing import lock_in_order, next_step
 from boton.store.claims import claim, settle_forbidden, to_attempt
 from boton.store.connections import own
+from boton.store.dialogues import quiet_end, settle_drafts
 from boton.store.ending import count_messages
 from boton.store.engine import Database
 from boton.store.estimating import estimate_rest
 from boton.store.events import append_events
 from boton.store.results import record_results
 from boton.store.rows import to_send
+from boton.store.staleness import is_stale, take_back
 from boton.store.steps import end_failed_opening, lock_chat, lock_message, move
-from boton.store.tables import IN_FLIGHT, MessageRow, SendRow
+from boton.store.tables import IN_FLIGHT, ChatRow, MessageRow, SendRow, TurnRow
 
 _ASKED_AGAIN = 100
 _NOT_ON_WHATSAPP = MessageError(code="not_on_whatsapp", detail="this number is not on WhatsApp")
@@ -134,14 +136,27 @@ def _claim_message(session: Session, message_id: str, connection_id: str, epoch:
         return None
     chat = lock_chat(session, found.chat_id)
     row = lock_message(session, message_id)
-    if row is None or row.status != MessageStatus.QUEUED:
+    if row is None or row.status != MessageStatus.QUEUED or _has_to_wait(session, chat, row, now):
         return None
     events: list[NewEvent] = []
     forbidden = settle_forbidden(session, chat, row, now, events)
     attempt = None if forbidden else claim(session, chat, row, epoch, now, events)
+    if forbidden:
+        settle_drafts(session, chat, now)
     session.flush()
     append_events(session, events)
     return attempt
+
+
+def _has_to_wait(session: Session, chat: ChatRow, row: MessageRow, now: datetime) -> bool:
+    """A follow-up does in quiet hours; a reply that the customer has overtaken is written anew."""
+    if row.kind == MessageKind.FOLLOW_UP:
+        return quiet_end(session, chat, now) is not None
+    turn = session.get(TurnRow, row.turn_id) if row.turn_id is not None else None
+    if turn is None or not is_stale(session, turn):
+        return False
+    take_back(session, chat, turn, now)
+    return True
 
 
 def _record_alone(session: Session, result: Result, now: datetime) -> None:

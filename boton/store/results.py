@@ -9,9 +9,10 @@ from sqlalchemy import select
 from sqlmodel import Session, col
 
 from boton.domain.events import NewEvent
-from boton.domain.messages import Lane, MessageError, MessageKind, MessageStatus, may_become
+from boton.domain.messages import SPOKEN_BY_THE_BOT, Lane, MessageError, MessageKind, MessageStatus, may_become
 from boton.domain.sends import SendCategory
 from boton.ports import Result
+from boton.store.dialogues import settle_drafts
 from boton.store.pace import uncount_in_day
 from boton.store.receipts import Known, record_whatsapp_ids
 from boton.store.steps import end_failed_opening, lock_chats, lock_messages, move, unshow_in_chat
@@ -54,7 +55,9 @@ def _record(session: Session, chat: ChatRow, row: MessageRow, result: Result, no
         if status is MessageStatus.QUEUED:
             _take_back(session, chat, row, now)
         if status in {MessageStatus.QUEUED, MessageStatus.FAILED}:
-            _forget_marketing(session, chat, row)
+            _forget_unanswered(session, chat, row)
+        if row.send_id is None and status is not MessageStatus.QUEUED:
+            settle_drafts(session, chat, now)
     return events + end_failed_opening(session, chat, row, now)
 
 
@@ -82,8 +85,10 @@ def _take_back(session: Session, chat: ChatRow, row: MessageRow, now: datetime) 
         chat.next_step_at = now
 
 
-def _forget_marketing(session: Session, chat: ChatRow, row: MessageRow) -> None:
+def _forget_unanswered(session: Session, chat: ChatRow, row: MessageRow) -> None:
     """The customer did not get it after all: it is none that they leave unanswered."""
+    if row.kind in SPOKEN_BY_THE_BOT:
+        chat.bot_unanswered = max(0, chat.bot_unanswered - 1)
     send = session.get(SendRow, row.send_id) if row.send_id else None
     if send is not None and send.category == SendCategory.MARKETING:
         chat.marketing_unanswered = max(0, chat.marketing_unanswered - 1)

@@ -117,6 +117,7 @@ def to_chat(row: ChatRow) -> Chat:
         last_message=_to_last_message(row),
         created_at=row.created_at,
         known=row.known,
+        handed_off_at=row.handed_off_at,
     )
 
 

@@ -19,6 +19,7 @@ from boton.domain.messages import (
     MessageStatus,
     check_transition,
 )
+from boton.store.follow_ups import cancel_planned
 from boton.store.tables import ChatRow, ConversationRow, MessageRow
 
 
@@ -133,16 +134,21 @@ def end_conversation(
     status: ConversationStatus,
     outcome: ConversationOutcome | None,
     now: datetime,
+    summary: str | None = None,
 ) -> list[NewEvent]:
-    """Ends a conversation of a locked chat, unless it has ended; the event that tells it."""
+    """Ends a conversation of a locked chat, unless it has ended; the event that tells it. What the bot promised to
+    write is written after a goal that was reached too.
+    """
     conversation = session.get(ConversationRow, conversation_id) if conversation_id else None
     if conversation is None or conversation.ended_at is not None:
         return []
     conversation.status, conversation.outcome = status.value, outcome.value if outcome else None
-    conversation.ended_at = now
+    conversation.ended_at, conversation.summary = now, summary
     if chat.conversation_id == conversation.id:
         chat.conversation_id = None
-    data = {"conversationId": conversation.id, "jid": chat.jid, "status": status.value, "outcome": conversation.outcome}
+    cancel_planned(session, conversation.id, now, promises=status is not ConversationStatus.DONE)
+    data: dict[str, Any] = {"conversationId": conversation.id, "jid": chat.jid, "status": status.value}
+    data |= {"outcome": conversation.outcome, "summary": summary, "reference": conversation.reference}
     return [NewEvent(business_id=chat.business_id, type=EventType.CONVERSATION_ENDED, at=now, data=data)]
 
 

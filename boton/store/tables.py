@@ -30,8 +30,17 @@ without it every question for these few messages reads all there are.
 DRAFTED = text("status = 'queued' AND send_id IS NULL")
 """Of messages: what the bot or a human of the business wants to say in one chat. Named as it stands, likewise."""
 
+DUE = text("answer = 'due'")
+"""Of messages: what the bot is to answer. Named as it stands, likewise."""
+
+OF_TURN = text("turn_id IS NOT NULL")
+"""Of messages: what a turn answers or says. Named as it stands, likewise."""
+
 SUSPENDED = text("answer = 'suspended'")
 """Of messages: after a restore, what the bot answers only when it is told to. Named as it stands, likewise."""
+
+PENDING = text("status = 'pending'")
+"""Of follow-ups. Named as it stands, likewise."""
 
 UNFINISHED = text("status IN ('queued', 'scheduled', 'running', 'paused')")
 """Of sends. Named as it stands, likewise."""
@@ -71,6 +80,7 @@ class BusinessRow(SQLModel, table=True):
     opt_out_words: list[Any] = _json()
     send_ttl_hours: int = 24
     answer_within_minutes: int = 360
+    daily_token_budget: int | None = 1_000_000
     auto_replies: list[Any] = _json()
 
 
@@ -161,7 +171,9 @@ class LaneDayRow(SQLModel, table=True):
 class ChatRow(SQLModel, table=True):
     """A customer of a business. `bot_decided`: the bot was switched on or off here, or the customer has written:
     from then on the chat is not a new one. `known`: a message went either way, or the API said so. `registered`: it
-    was seen on WhatsApp. `marketing_unanswered`: marketing messages since the customer last wrote.
+    was seen on WhatsApp. `marketing_unanswered`, `bot_unanswered`: marketing messages, and messages of the bot, since
+    the customer last wrote. `handed_off_at`: the bot handed the chat to a human, who has not written yet. `turn_id`:
+    the bot's newest turn that is no opening.
     """
 
     __tablename__ = "chat"
@@ -179,11 +191,15 @@ class ChatRow(SQLModel, table=True):
     known: bool = False
     registered: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
     marketing_unanswered: int = _count()
+    bot_unanswered: int = _count()
+    handed_off_at: datetime | None = _moment(default=None)
+    handed_off_reason: str | None = Field(default=None, sa_type=Text)
     taken_over_at: datetime | None = _moment(default=None)
     takeover_until: datetime | None = _moment(default=None)
     first_incoming_at: datetime | None = _moment(default=None)
     last_turn_at: datetime | None = _moment(default=None)
     conversation_id: str | None = None
+    turn_id: str | None = None
     message_count: int = 0
     last_text: str | None = Field(default=None, sa_type=Text)
     last_direction: str | None = None
@@ -261,7 +277,9 @@ class ConversationRow(SQLModel, table=True):
 
 
 class TurnRow(SQLModel, table=True):
-    """One turn of the bot, known by (chat, trigger): the last incoming message, or the opening to be written."""
+    """One turn of the bot, known by (chat, trigger): the last incoming message, the opening to be written, or the
+    follow-up that is due. `recomposed`: how many turns in a row before this one were stale when they were written.
+    """
 
     __tablename__ = "turn"
     __table_args__ = (Index("ix_turn_key", "chat_id", "trigger_id", unique=True),)
@@ -276,8 +294,75 @@ class TurnRow(SQLModel, table=True):
     reason: str | None = None
     tokens_in: int = 0
     tokens_out: int = 0
+    recomposed: int = _count()
     created_at: datetime = _moment()
     closed_at: datetime | None = _moment(default=None)
+
+
+class RoundRow(SQLModel, table=True):
+    """One answer of the model within a turn: what it wrote, and how many tools it called (see `tool_call`)."""
+
+    __tablename__ = "turn_round"
+
+    turn_id: str = Field(primary_key=True, foreign_key="turn.id")
+    number: int = Field(primary_key=True)
+    text: str = Field(sa_type=Text)
+    calls: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    created_at: datetime = _moment()
+
+
+class ToolCallRow(SQLModel, table=True):
+    """A call of a tool as the model wrote it, and what the tool answered (`answer` NULL: not run yet). `effect`: what
+    it changes once the turn closes.
+    """
+
+    __tablename__ = "tool_call"
+
+    turn_id: str = Field(primary_key=True, foreign_key="turn.id")
+    number: int = Field(primary_key=True)
+    position: int = Field(primary_key=True)
+    call_id: str
+    name: str
+    arguments: str = Field(sa_type=Text)
+    answer: str | None = Field(default=None, sa_type=Text)
+    ok: bool | None = None
+    effect: dict[str, Any] | None = _json(default=None)
+    created_at: datetime = _moment()
+    answered_at: datetime | None = _moment(default=None)
+
+
+class FollowUpRow(SQLModel, table=True):
+    """A message that the bot means to write first, unless the dialogue goes on. `text`: what the bot promised to say;
+    NULL: one of the business's `followUps`, which the model writes when it is due.
+    """
+
+    __tablename__ = "follow_up"
+    __table_args__ = (
+        Index("ix_follow_up_pending", "chat_id", "due_at", sqlite_where=PENDING, postgresql_where=PENDING),
+        Index("ix_follow_up_conversation", "conversation_id"),
+    )
+
+    id: str = Field(primary_key=True)
+    business_id: str = Field(foreign_key="business.id")
+    chat_id: str = Field(foreign_key="chat.id")
+    conversation_id: str = Field(foreign_key="conversation.id")
+    due_at: datetime = _moment()
+    text: str | None = Field(default=None, sa_type=Text)
+    status: str
+    created_at: datetime = _moment()
+    ended_at: datetime | None = _moment(default=None)
+
+
+class TokenDayRow(SQLModel, table=True):
+    """How many tokens a business has used on a day of its calendar (`2026-11-22`)."""
+
+    __tablename__ = "token_day"
+
+    business_id: str = Field(primary_key=True, foreign_key="business.id")
+    day: str = Field(primary_key=True)
+    tokens: int = Field(default=0, sa_type=BigInteger)
 
 
 class MessageRow(SQLModel, table=True):
@@ -297,6 +382,7 @@ class MessageRow(SQLModel, table=True):
             sqlite_where=text("whatsapp_id IS NOT NULL"),
             postgresql_where=text("whatsapp_id IS NOT NULL"),
         ),
+        Index("ix_message_turn", "turn_id", sqlite_where=OF_TURN, postgresql_where=OF_TURN),
         Index(
             "ix_message_in_flight",
             "connection_id",
@@ -306,8 +392,8 @@ class MessageRow(SQLModel, table=True):
         Index(
             "ix_message_due",
             "chat_id",
-            sqlite_where=text("answer = 'due'"),
-            postgresql_where=text("answer = 'due'"),
+            sqlite_where=DUE,
+            postgresql_where=DUE,
         ),
         Index("ix_message_suspended", "chat_id", sqlite_where=SUSPENDED, postgresql_where=SUSPENDED),
         Index(

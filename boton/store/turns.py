@@ -1,172 +1,112 @@
-"""Turns: what the bot owes, what it needs to know to answer, and its drafts."""
+"""Turns: what the bot does next in a chat, the model's answers as they come, and what its tools said."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select
 from sqlmodel import Session, col
 
-from boton.domain.chats import AnswerDecision
-from boton.domain.conversations import (
-    OPEN_CONVERSATIONS,
-    Line,
-    TurnBrief,
-    TurnStatus,
-)
+from boton.domain.conversations import ConversationStatus, TurnBrief, TurnStatus
 from boton.domain.events import NewEvent
-from boton.domain.messages import (
-    Direction,
-    MessageError,
-    MessageKind,
-    MessageStatus,
-    MessageType,
-    Sender,
-)
+from boton.domain.messages import MessageError, MessageStatus
+from boton.domain.tools import Effect, ToolCall, effect_to_json
 from boton.errors import NotFound
 from boton.ids import Prefix, new_id
-from boton.ports import ModelAnswer
+from boton.ports import CallKey, ChatStep, ModelAnswer
+from boton.store.briefs import read_brief, to_call
+from boton.store.closing import close, connection_of, fail
 from boton.store.columns import storable
+from boton.store.dialogues import expire, find_open, next_step, next_timer, note
 from boton.store.engine import Database
 from boton.store.events import append_events
-from boton.store.rows import to_config
-from boton.store.steps import end_failed_opening, lock_ahead, lock_chat, lock_message, move
-from boton.store.tables import DRAFTED, BusinessRow, ChatRow, ConversationRow, MessageRow, TurnRow
+from boton.store.owing import drafts_of, find_by_trigger, find_turn
+from boton.store.rows import to_chat
+from boton.store.steps import lock_ahead, lock_chat
+from boton.store.tables import BusinessRow, ChatRow, MessageRow, RoundRow, ToolCallRow, TurnRow
+from boton.store.token_days import count_tokens, is_budget_used
 
-_HISTORY = 60
-_UNSAID = [
-    status.value
-    for status in (MessageStatus.QUEUED, MessageStatus.CANCELLED, MessageStatus.EXPIRED, MessageStatus.FAILED)
-]
-"""What the customer has not got is no part of the dialogue."""
-
-_SUPERSEDED = "superseded"
+_NO_TOKENS = MessageError(code="token_budget", detail="the business's tokens for today (dailyTokenBudget) are used up")
 
 
 class SqlTurnStore:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    async def open_turn(self, chat_id: str, now: datetime) -> TurnBrief | None:
-        return await self._db.write(lambda session: _open_turn(session, chat_id, now))
+    async def advance_chat(self, chat_id: str, now: datetime) -> ChatStep:
+        return await self._db.write(lambda session: _advance(session, chat_id, now))
 
     async def open_openings(self, message_ids: Sequence[str], now: datetime) -> Sequence[TurnBrief]:
         return await self._db.write(lambda session: _open_openings(session, message_ids, now))
 
-    async def close_turn(self, turn_id: str, answer: ModelAnswer, now: datetime) -> Sequence[str]:
-        return await self._db.write(lambda session: _close_turn(session, turn_id, answer, now))
+    async def record_answer(
+        self, turn_id: str, number: int, answer: ModelAnswer, parts: Sequence[str], now: datetime
+    ) -> ChatStep:
+        return await self._db.write(lambda session: _record_answer(session, turn_id, number, answer, parts, now))
+
+    async def fetch_call(self, key: CallKey) -> tuple[ToolCall, TurnBrief] | None:
+        return await self._db.read(lambda session: _fetch_call(session, key))
+
+    async def answer_call(self, key: CallKey, text: str, effect: Effect | None, now: datetime, *, ok: bool) -> None:
+        await self._db.write(lambda session: _answer_call(session, key, text, effect, now, ok=ok))
 
     async def fail_turn(self, turn_id: str, code: str, detail: str, now: datetime) -> None:
-        await self._db.write(lambda session: _fail_turn(session, turn_id, code, detail, now))
-
-    async def list_undelivered_drafts(self, chat_id: str) -> tuple[str, Sequence[str]]:
-        return await self._db.read(lambda session: _list_drafts(session, chat_id))
+        error = MessageError(code=code, detail=detail)
+        await self._db.write(lambda session: _fail_turn(session, turn_id, error, now))
 
 
-# ---------------------------------------------------------------- opening a turn
+# ---------------------------------------------------------------- what is next
 
 
-def _open_turn(session: Session, chat_id: str, now: datetime) -> TurnBrief | None:
+def _advance(session: Session, chat_id: str, now: datetime) -> ChatStep:
     chat = lock_chat(session, chat_id)
-    due = _still_due(session, chat, now)
-    if not due:
-        chat.next_step_at = now if _queued_drafts(session, chat_id) else None
-        return None
-    turn = _find_or_add(session, chat, due[-1], now, opening=False)
-    return _brief(session, chat, turn, due[-1], now)
+    events = expire(session, chat, now)
+    turn = find_turn(session, chat, now)
+    if turn is not None and is_budget_used(session, session.get_one(BusinessRow, chat.business_id), now):
+        events += fail(session, chat, turn, _NO_TOKENS, now)
+        turn = None
+    step = _rest_or_send(session, chat, now) if turn is None else _think_or_run(session, chat, turn, now)
+    session.flush()
+    append_events(session, events)
+    return step
 
 
-def _still_due(session: Session, chat: ChatRow, now: datetime) -> list[MessageRow]:
-    """What is due and may be answered still; what may not gets the reason, and is never due again."""
-    due = _due(session, chat.id)
-    forbidden = _why_not(chat, now) or _too_late(session, chat, due, now)
-    if forbidden is None:
-        return due
-    for row in due:
-        row.answer = forbidden.value
-    return []
+def _think_or_run(session: Session, chat: ChatRow, turn: TurnRow, now: datetime) -> ChatStep:
+    note(session, chat, ConversationStatus.THINKING)
+    chat.next_step_at = now
+    calls = _list_unanswered(session, turn.id)
+    if calls:
+        return _told(session, chat, now, ChatStep(state="run", calls=calls))
+    brief = read_brief(session, chat, turn, connection_of(session, turn), now)
+    return _told(session, chat, now, ChatStep(state="think", brief=brief))
 
 
-def _due(session: Session, chat_id: str) -> list[MessageRow]:
-    """What is to be answered, in the order it was stored (ids are sortable)."""
-    due = col(MessageRow.answer) == AnswerDecision.DUE.value
-    return list(
-        session.scalars(select(MessageRow).where(col(MessageRow.chat_id) == chat_id, due).order_by(col(MessageRow.id)))
+def _rest_or_send(session: Session, chat: ChatRow, now: datetime) -> ChatStep:
+    connection_id, message_ids = drafts_of(session, chat, now)
+    chat.next_step_at = next_step(session, chat, now) if message_ids else next_timer(session, chat, now)
+    if not message_ids:
+        return _told(session, chat, now, ChatStep(state="rest"))
+    send = ChatStep(state="send", connection_id=connection_id, message_ids=tuple(message_ids))
+    return _told(session, chat, now, send)
+
+
+def _told(session: Session, chat: ChatRow, now: datetime, step: ChatStep) -> ChatStep:
+    """With how the chat stands, for who watches it."""
+    conversation = find_open(session, chat)
+    return ChatStep(
+        state=step.state,
+        brief=step.brief,
+        calls=step.calls,
+        connection_id=step.connection_id,
+        message_ids=step.message_ids,
+        until=next_timer(session, chat, now),
+        holder=to_chat(chat).held_by(now),
+        conversation=None if conversation is None else ConversationStatus(conversation.status),
     )
 
 
-def _why_not(chat: ChatRow, now: datetime) -> AnswerDecision | None:
-    """Why the bot may not even read this chat any more."""
-    if chat.untouchable:
-        return AnswerDecision.UNTOUCHABLE
-    if chat.takeover_until is not None and chat.takeover_until > now:
-        return AnswerDecision.HELD
-    return None if chat.bot_enabled else AnswerDecision.BOT_OFF
-
-
-def _too_late(session: Session, chat: ChatRow, due: Sequence[MessageRow], now: datetime) -> AnswerDecision | None:
-    """Everything was stopped, or Temporal away, for so long that even the newest message is not answered any more."""
-    business = session.get(BusinessRow, chat.business_id)
-    assert business is not None
-    longest = timedelta(minutes=business.answer_within_minutes)
-    return AnswerDecision.TOO_OLD if due and now - max(row.at for row in due) > longest else None
-
-
-def _find_or_add(session: Session, chat: ChatRow, trigger: MessageRow, now: datetime, *, opening: bool) -> TurnRow:
-    turn = session.scalars(
-        select(TurnRow).where(col(TurnRow.chat_id) == chat.id, col(TurnRow.trigger_id) == trigger.id)
-    ).one_or_none()
-    if turn is None:
-        turn = TurnRow(
-            id=new_id(Prefix.TURN),
-            business_id=chat.business_id,
-            chat_id=chat.id,
-            trigger_id=trigger.id,
-            conversation_id=trigger.conversation_id if opening else chat.conversation_id,
-            opening=opening,
-            status=TurnStatus.OPEN.value,
-            created_at=now,
-        )
-        session.add(turn)
-        session.flush()
-    return turn
-
-
-def _brief(session: Session, chat: ChatRow, turn: TurnRow, trigger: MessageRow, now: datetime) -> TurnBrief:
-    business = session.get(BusinessRow, chat.business_id)
-    assert business is not None
-    conversation = session.get(ConversationRow, turn.conversation_id) if turn.conversation_id else None
-    is_open = conversation is not None and conversation.status in OPEN_CONVERSATIONS
-    return TurnBrief(
-        turn_id=turn.id,
-        chat_id=chat.id,
-        connection_id=trigger.connection_id,
-        opening=turn.opening,
-        customer_name=chat.name,
-        instruction=conversation.instruction if conversation is not None and is_open else None,
-        history=_history(session, chat.id),
-        config=to_config(business),
-        now=now,
-    )
-
-
-def _history(session: Session, chat_id: str) -> tuple[Line, ...]:
-    """Oldest first; what is to be answered stands last, also where it came while the reply before was written."""
-    rows = session.scalars(
-        select(MessageRow)
-        .where(
-            col(MessageRow.chat_id) == chat_id,
-            col(MessageRow.status).not_in(_UNSAID),
-            col(MessageRow.text).is_not(None),
-        )
-        .order_by(col(MessageRow.at).desc(), col(MessageRow.id).desc())
-        .limit(_HISTORY)
-    ).all()
-    told = sorted(rows, key=lambda row: (row.answer == AnswerDecision.DUE, row.at, row.id))
-    return tuple(
-        Line(sender=Sender(row.sender), type=MessageType(row.type), text=row.text or "", at=row.at) for row in told
-    )
+# ---------------------------------------------------------------- openings
 
 
 def _open_openings(session: Session, message_ids: Sequence[str], now: datetime) -> list[TurnBrief]:
@@ -178,35 +118,76 @@ def _open_openings(session: Session, message_ids: Sequence[str], now: datetime) 
         if row is None or row.text is not None or row.status != MessageStatus.QUEUED:
             continue
         chat = lock_chat(session, row.chat_id)
-        turn = _find_or_add(session, chat, row, now, opening=True)
-        briefs.append(_brief(session, chat, turn, row, now))
+        turn = find_by_trigger(session, chat.id, row.id) or _add_opening(session, row, now)
+        briefs.append(read_brief(session, chat, turn, row.connection_id, now))
     return briefs
 
 
-# ---------------------------------------------------------------- closing a turn
-
-
-def _close_turn(session: Session, turn_id: str, answer: ModelAnswer, now: datetime) -> list[str]:
-    turn, chat = _lock_turn(session, turn_id)
-    if turn.status != TurnStatus.OPEN:
-        return _messages_of(session, turn)
-    if not turn.opening and not _is_still_due(session, turn):
-        turn.status, turn.closed_at, turn.reason = TurnStatus.DROPPED.value, now, _SUPERSEDED
-        return []
-    turn.status, turn.closed_at = TurnStatus.CLOSED.value, now
-    turn.tokens_in, turn.tokens_out = answer.tokens_in, answer.tokens_out
-    if turn.conversation_id is not None:
-        conversation = session.get(ConversationRow, turn.conversation_id)
-        if conversation is not None:
-            conversation.turns += 1
-    if turn.opening:
-        return _write_opening(session, turn, storable(answer.text))
-    _settle_due(session, turn, AnswerDecision.ANSWERED)
-    chat.last_turn_at = chat.next_step_at = now
-    draft = _draft(session, chat, turn, storable(answer.text), now)
-    session.add(draft)
+def _add_opening(session: Session, row: MessageRow, now: datetime) -> TurnRow:
+    turn = TurnRow(
+        id=new_id(Prefix.TURN),
+        business_id=row.business_id,
+        chat_id=row.chat_id,
+        trigger_id=row.id,
+        conversation_id=row.conversation_id,
+        opening=True,
+        status=TurnStatus.OPEN.value,
+        created_at=now,
+    )
+    session.add(turn)
     session.flush()
-    return [draft.id]
+    return turn
+
+
+# ---------------------------------------------------------------- the model's answers
+
+
+def _record_answer(
+    session: Session, turn_id: str, number: int, answer: ModelAnswer, parts: Sequence[str], now: datetime
+) -> ChatStep:
+    turn, chat = _lock_turn(session, turn_id)
+    events: list[NewEvent] = []
+    if turn.status == TurnStatus.OPEN and _add_round(session, turn, number, answer, now) and not answer.calls:
+        events = close(session, chat, turn, parts, now)
+    session.flush()
+    append_events(session, events)
+    if turn.status == TurnStatus.OPEN:
+        return _told(session, chat, now, ChatStep(state="run", calls=_list_unanswered(session, turn.id)))
+    if turn.status == TurnStatus.DROPPED:
+        return _told(session, chat, now, ChatStep(state="think"))
+    return _rest_or_send(session, chat, now)
+
+
+def _add_round(session: Session, turn: TurnRow, number: int, answer: ModelAnswer, now: datetime) -> bool:
+    """Whether this is the turn's next answer: one that was asked for twice counts once, and is paid for twice."""
+    business = session.get_one(BusinessRow, turn.business_id)
+    count_tokens(session, business, answer.tokens_in + answer.tokens_out, now)
+    turn.tokens_in, turn.tokens_out = turn.tokens_in + answer.tokens_in, turn.tokens_out + answer.tokens_out
+    stored = session.execute(select(func.count()).where(col(RoundRow.turn_id) == turn.id)).scalar_one()
+    if stored != number:
+        return False
+    tokens = {"tokens_in": answer.tokens_in, "tokens_out": answer.tokens_out}
+    row = RoundRow(
+        turn_id=turn.id, number=number, text=storable(answer.text), calls=len(answer.calls), created_at=now, **tokens
+    )
+    session.add(row)
+    session.flush()
+    for position, call in enumerate(answer.calls):
+        session.add(_to_row(CallKey(turn.id, number, position), call, now))
+    session.flush()
+    return True
+
+
+def _to_row(key: CallKey, call: ToolCall, now: datetime) -> ToolCallRow:
+    return ToolCallRow(
+        turn_id=key.turn_id,
+        number=key.number,
+        position=key.position,
+        call_id=storable(call.id),
+        name=storable(call.name),
+        arguments=storable(call.arguments),
+        created_at=now,
+    )
 
 
 def _lock_turn(session: Session, turn_id: str) -> tuple[TurnRow, ChatRow]:
@@ -218,105 +199,40 @@ def _lock_turn(session: Session, turn_id: str) -> tuple[TurnRow, ChatRow]:
     return turn, chat
 
 
-def _is_still_due(session: Session, turn: TurnRow) -> bool:
-    """Not when a later turn has answered its messages too, or a human has taken over since: a slow attempt of an
-    activity must not answer them again.
-    """
-    trigger = session.get(MessageRow, turn.trigger_id, populate_existing=True)
-    return trigger is not None and trigger.answer == AnswerDecision.DUE
-
-
-def _messages_of(session: Session, turn: TurnRow) -> list[str]:
-    if turn.opening:
-        return [turn.trigger_id] if turn.status == TurnStatus.CLOSED else []
-    drafts = select(col(MessageRow.id)).where(
-        col(MessageRow.chat_id) == turn.chat_id, col(MessageRow.turn_id) == turn.id
-    )
-    return list(session.scalars(drafts.order_by(col(MessageRow.id))))
-
-
-def _write_opening(session: Session, turn: TurnRow, text: str) -> list[str]:
-    row = lock_message(session, turn.trigger_id)
-    if row is None or row.status != MessageStatus.QUEUED or row.text is not None:
-        return []
-    row.text = text
-    return [row.id]
-
-
-def _settle_due(session: Session, turn: TurnRow, answer: AnswerDecision) -> None:
-    """Everything that was due up to the turn's last message belongs to it; what came later is another turn's."""
-    session.execute(
-        update(MessageRow)
-        .where(
-            col(MessageRow.chat_id) == turn.chat_id,
-            col(MessageRow.answer) == AnswerDecision.DUE.value,
-            col(MessageRow.id) <= turn.trigger_id,
-        )
-        .values(answer=answer.value)
-        .execution_options(synchronize_session=False)
-    )
-
-
-def _draft(session: Session, chat: ChatRow, turn: TurnRow, text: str, now: datetime) -> MessageRow:
-    trigger = session.get(MessageRow, turn.trigger_id)
-    assert trigger is not None
-    return MessageRow(
-        id=new_id(Prefix.MESSAGE),
-        business_id=chat.business_id,
-        connection_id=trigger.connection_id,
-        chat_id=chat.id,
-        direction=Direction.OUTGOING.value,
-        kind=MessageKind.REPLY.value,
-        sender=Sender.BOT.value,
-        text=text,
-        status=MessageStatus.QUEUED.value,
-        at=now,
-        created_at=now,
-        jid=chat.jid,
-        turn_id=turn.id,
-        conversation_id=turn.conversation_id,
-    )
-
-
-def _fail_turn(session: Session, turn_id: str, code: str, detail: str, now: datetime) -> None:
+def _fail_turn(session: Session, turn_id: str, error: MessageError, now: datetime) -> None:
     turn, chat = _lock_turn(session, turn_id)
     if turn.status != TurnStatus.OPEN:
         return
-    turn.status, turn.closed_at, turn.reason = TurnStatus.DROPPED.value, now, code
-    events: list[NewEvent] = []
-    if turn.opening:
-        events += _fail_opening(session, chat, turn, MessageError(code=code, detail=detail), now)
-    else:
-        _settle_due(session, turn, AnswerDecision.FAILED)
-        chat.next_step_at = now
+    events = fail(session, chat, turn, error, now)
     session.flush()
     append_events(session, events)
 
 
-def _fail_opening(session: Session, chat: ChatRow, turn: TurnRow, error: MessageError, now: datetime) -> list[NewEvent]:
-    row = lock_message(session, turn.trigger_id)
-    if row is None or row.status != MessageStatus.QUEUED:
-        return []
-    return move(row, MessageStatus.FAILED, now, error) + end_failed_opening(session, chat, row, now)
+# ---------------------------------------------------------------- tools
 
 
-# ---------------------------------------------------------------- drafts
-
-
-def _queued_drafts(session: Session, chat_id: str) -> list[tuple[str, str]]:
-    rows = session.execute(
-        select(col(MessageRow.connection_id), col(MessageRow.id))
-        .where(
-            col(MessageRow.chat_id) == chat_id,
-            DRAFTED,
-        )
-        .order_by(col(MessageRow.id))
+def _list_unanswered(session: Session, turn_id: str) -> tuple[CallKey, ...]:
+    """In the order in which the model made them."""
+    places = select(col(ToolCallRow.number), col(ToolCallRow.position)).where(
+        col(ToolCallRow.turn_id) == turn_id, col(ToolCallRow.answer).is_(None)
     )
-    return [(row[0], row[1]) for row in rows]
+    rows = session.execute(places.order_by(col(ToolCallRow.number), col(ToolCallRow.position)))
+    return tuple(CallKey(turn_id, number, position) for number, position in rows)
 
 
-def _list_drafts(session: Session, chat_id: str) -> tuple[str, Sequence[str]]:
-    """Those of one connection: that of the oldest draft."""
-    drafts = _queued_drafts(session, chat_id)
-    first = drafts[0][0] if drafts else ""
-    return first, [message_id for connection_id, message_id in drafts if connection_id == first]
+def _fetch_call(session: Session, key: CallKey) -> tuple[ToolCall, TurnBrief] | None:
+    row = session.get(ToolCallRow, (key.turn_id, key.number, key.position))
+    if row is None or row.answer is not None:
+        return None
+    turn = session.get_one(TurnRow, key.turn_id)
+    chat = session.get_one(ChatRow, turn.chat_id)
+    return to_call(row), read_brief(session, chat, turn, connection_of(session, turn), row.created_at)
+
+
+def _answer_call(session: Session, key: CallKey, text: str, effect: Effect | None, now: datetime, *, ok: bool) -> None:
+    _lock_turn(session, key.turn_id)
+    row = session.get(ToolCallRow, (key.turn_id, key.number, key.position), populate_existing=True)
+    if row is None or row.answer is not None:
+        return
+    row.answer, row.ok, row.answered_at = storable(text), ok, now
+    row.effect = effect_to_json(effect) if effect is not None else None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from boton.domain.gateway import GatewayEvent, Inbound, Outcome, Receipt, ReceiptKind, Sent, Unsettled
+from boton.domain.gateway import GatewayEvent, Inbound, Outcome, Receipt, ReceiptKind, Sent, Typing, Unsettled
 from boton.domain.jid import JID, PHONE_SERVER, parse_jid
 from boton.domain.messages import MessageType
 from boton.errors import (
@@ -27,8 +27,7 @@ def parse_events(body: Mapping[str, Any]) -> Sequence[GatewayEvent]:
 def parse_event(event: Mapping[str, Any]) -> GatewayEvent:
     """One journalled event. Raises KeyError or ValueError for what the simulator never writes."""
     body = event["body"]
-    parse = parse_inbound if body["kind"] == "message" else parse_receipt
-    return GatewayEvent(cursor=int(event["cursor"]), body=parse(body))
+    return GatewayEvent(cursor=int(event["cursor"]), body=_PARSERS[body["kind"]](body))
 
 
 def parse_inbound(body: Mapping[str, Any]) -> Inbound:
@@ -50,6 +49,17 @@ def parse_receipt(body: Mapping[str, Any]) -> Receipt:
         kind=ReceiptKind(body["receipt"]),
         at=_time(body["at"]),
     )
+
+
+def parse_typing(body: Mapping[str, Any]) -> Typing:
+    return Typing(jid=_jid(body["phone"]))
+
+
+_PARSERS: Mapping[str, Callable[[Mapping[str, Any]], Inbound | Receipt | Typing]] = {
+    "message": parse_inbound,
+    "receipt": parse_receipt,
+    "typing": parse_typing,
+}
 
 
 def parse_sent(body: Mapping[str, Any]) -> Sent:

@@ -1,0 +1,110 @@
+"""An instruction-led dialogue in its chat: opened, replaced, expired, handed to a human; and when the chat is next due.
+
+Whoever calls these holds the chat's row locked.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+from sqlmodel import Session, col
+
+from boton.domain.conversations import OPEN_CONVERSATIONS, ConversationOutcome, ConversationStatus
+from boton.domain.events import EventType, NewEvent
+from boton.domain.pacing import quiet_until, to_quiet_hours
+from boton.store.chats import hand_back, set_flags
+from boton.store.follow_ups import find_next, plan
+from boton.store.steps import end_conversation
+from boton.store.tables import DRAFTED, DUE, BusinessRow, ChatRow, ConversationRow, MessageRow
+
+
+def find_open(session: Session, chat: ChatRow) -> ConversationRow | None:
+    """The conversation that goes on in the chat."""
+    row = session.get(ConversationRow, chat.conversation_id) if chat.conversation_id else None
+    return row if row is not None and row.status in OPEN_CONVERSATIONS else None
+
+
+def note(session: Session, chat: ChatRow, status: ConversationStatus) -> None:
+    """What the bot does now in the conversation that goes on, where one does."""
+    conversation = find_open(session, chat)
+    if conversation is not None:
+        conversation.status = status.value
+
+
+def open_dialogue(session: Session, chat: ChatRow, opening: MessageRow, now: datetime) -> list[NewEvent]:
+    """The opening leaves now: the bot is on in this chat, an older takeover is over, an older goal replaced."""
+    set_flags(session, chat, bot_enabled=True)
+    hand_back(chat)
+    conversation = session.get(ConversationRow, opening.conversation_id)
+    events: list[NewEvent] = []
+    if chat.conversation_id != opening.conversation_id:
+        events = end_conversation(session, chat, chat.conversation_id, ConversationStatus.CANCELLED, None, now)
+    chat.conversation_id = opening.conversation_id
+    if conversation is not None and conversation.status == ConversationStatus.OPENING:
+        business = session.get_one(BusinessRow, chat.business_id)
+        conversation.status = ConversationStatus.WAITING.value
+        conversation.deadline_at = now + timedelta(hours=business.conversation_hours)
+        plan(session, conversation, business, now)
+    chat.next_step_at = next_step(session, chat, now)
+    return events
+
+
+def expire(session: Session, chat: ChatRow, now: datetime) -> list[NewEvent]:
+    """Ends the conversation whose time is over: whoever was to answer has not."""
+    conversation = find_open(session, chat)
+    if conversation is None or conversation.deadline_at is None or conversation.deadline_at > now:
+        return []
+    expired, outcome = ConversationStatus.EXPIRED, ConversationOutcome.NO_ANSWER
+    return end_conversation(session, chat, conversation.id, expired, outcome, now)
+
+
+def hand_off(
+    session: Session, chat: ChatRow, reason: str, outcome: ConversationOutcome, now: datetime
+) -> list[NewEvent]:
+    """The conversation is a human's; what tells them. Who holds the chat from now on is the caller's to set."""
+    data = {"jid": chat.jid, "reason": reason, "conversationId": chat.conversation_id}
+    told = NewEvent(business_id=chat.business_id, type=EventType.CHAT_HANDED_OFF, at=now, data=data)
+    status = ConversationStatus.HANDED_OFF
+    return [told, *end_conversation(session, chat, chat.conversation_id, status, outcome, now, reason)]
+
+
+def settle_drafts(session: Session, chat: ChatRow, now: datetime) -> None:
+    """A draft has left, or never will: with the last one the bot waits for the customer."""
+    session.flush()
+    if not is_drafted(session, chat.id):
+        note(session, chat, ConversationStatus.WAITING)
+    chat.next_step_at = next_step(session, chat, now)
+
+
+def next_step(session: Session, chat: ChatRow, now: datetime) -> datetime | None:
+    """When the chat is due again: now, while something is to be answered or sent; else at its next timer."""
+    session.flush()
+    if is_drafted(session, chat.id) or _owes(session, chat.id):
+        return now
+    return next_timer(session, chat, now)
+
+
+def next_timer(session: Session, chat: ChatRow, now: datetime) -> datetime | None:
+    """The next follow-up, or the conversation's end; the end of quiet hours for a follow-up that waits for it."""
+    conversation = find_open(session, chat)
+    ends = conversation.deadline_at if conversation is not None else None
+    waits = quiet_end(session, chat, now) if is_drafted(session, chat.id) else None
+    return min(filter(None, (find_next(session, chat.id), ends, waits)), default=None)
+
+
+def quiet_end(session: Session, chat: ChatRow, now: datetime) -> datetime | None:
+    """When the quiet hours end that it is now."""
+    business = session.get_one(BusinessRow, chat.business_id)
+    return quiet_until(to_quiet_hours(business.quiet_hours, business.timezone), now)
+
+
+def is_drafted(session: Session, chat_id: str) -> bool:
+    """Whether something waits to be sent in this chat alone."""
+    drafted = select(col(MessageRow.id)).where(col(MessageRow.chat_id) == chat_id, DRAFTED)
+    return session.execute(drafted.limit(1)).first() is not None
+
+
+def _owes(session: Session, chat_id: str) -> bool:
+    due = select(col(MessageRow.id)).where(col(MessageRow.chat_id) == chat_id, DUE)
+    return session.execute(due.limit(1)).first() is not None

@@ -1,0 +1,50 @@
+"""Queued messages of the bot in one chat, outside of any send."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlmodel import Session
+
+from boton.domain.messages import Direction, Lane, MessageKind, MessageStatus, Sender
+from boton.ids import Prefix, new_id
+from boton.store.columns import storable
+from boton.store.tables import ChatRow, MessageRow, TurnRow
+
+
+def add_drafts(
+    session: Session,
+    chat: ChatRow,
+    connection_id: str,
+    kind: MessageKind,
+    texts: Sequence[str],
+    now: datetime,
+    conversation_id: str | None = None,
+    turn: TurnRow | None = None,
+    expires_at: datetime | None = None,
+) -> None:
+    """They leave in this order. The chat is owed a look from now on."""
+    for text in texts:
+        session.add(
+            MessageRow(
+                id=new_id(Prefix.MESSAGE),
+                business_id=chat.business_id,
+                connection_id=connection_id,
+                chat_id=chat.id,
+                direction=Direction.OUTGOING.value,
+                kind=kind.value,
+                sender=Sender.BOT.value,
+                text=storable(text),
+                status=MessageStatus.QUEUED.value,
+                lane=Lane.FAST.value,
+                at=now,
+                created_at=now,
+                jid=chat.jid,
+                conversation_id=conversation_id,
+                turn_id=turn.id if turn is not None else None,
+                expires_at=expires_at,
+            )
+        )
+        session.flush()
+    chat.next_step_at = now

@@ -1,0 +1,182 @@
+"""What the bot owes in a chat: the turn that is to be written next, and what is written and not sent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+from sqlmodel import Session, col
+
+from boton.domain.chats import AnswerDecision, is_held
+from boton.domain.conversations import ConversationStatus, Line, TurnStatus
+from boton.domain.messages import Direction, MessageKind, MessageType, Sender
+from boton.domain.replies import needs_no_answer
+from boton.ids import Prefix, new_id
+from boton.store import follow_ups
+from boton.store.briefs import is_goal_reached, read_earlier
+from boton.store.dialogues import find_open, quiet_end
+from boton.store.drafting import add_drafts
+from boton.store.staleness import SUPERSEDED, drop, is_stale, take_back
+from boton.store.tables import (
+    DRAFTED,
+    DUE,
+    BusinessRow,
+    ChatRow,
+    ConversationRow,
+    FollowUpRow,
+    MessageRow,
+    TurnRow,
+)
+
+_OVER = (ConversationStatus.CANCELLED, ConversationStatus.EXPIRED, ConversationStatus.HANDED_OFF)
+
+
+def find_turn(session: Session, chat: ChatRow, now: datetime) -> TurnRow | None:
+    """The turn that is to be written, opened or found again; None: what is queued comes first, or nothing is due."""
+    if drafts_of(session, chat, now)[1] and not _take_back_stale(session, chat, now):
+        return None
+    due = still_due(session, chat, now)
+    return _find_reply(session, chat, due, now) if due else _find_follow_up(session, chat, now)
+
+
+def drafts_of(session: Session, chat: ChatRow, now: datetime) -> tuple[str, Sequence[str]]:
+    """What is queued for this chat alone, oldest first, with its connection: that of the oldest. In quiet hours
+    follow-ups wait.
+    """
+    rows = session.execute(
+        select(col(MessageRow.connection_id), col(MessageRow.id), col(MessageRow.kind))
+        .where(col(MessageRow.chat_id) == chat.id, DRAFTED)
+        .order_by(col(MessageRow.id))
+    ).all()
+    quiet = any(kind == MessageKind.FOLLOW_UP for _, _, kind in rows) and quiet_end(session, chat, now) is not None
+    going = [(connection, id) for connection, id, kind in rows if not (quiet and kind == MessageKind.FOLLOW_UP)]
+    first = going[0][0] if going else ""
+    return first, [id for connection, id in going if connection == first]
+
+
+def _take_back_stale(session: Session, chat: ChatRow, now: datetime) -> bool:
+    """Whether what was queued is not said after all, because the customer wrote meanwhile."""
+    turn = session.get(TurnRow, chat.turn_id) if chat.turn_id else None
+    if turn is None or not is_stale(session, turn):
+        return False
+    take_back(session, chat, turn, now)
+    return True
+
+
+# ---------------------------------------------------------------- replies
+
+
+def still_due(session: Session, chat: ChatRow, now: datetime) -> list[MessageRow]:
+    """What is due and may be answered still; what may not gets the reason, and is never due again."""
+    due = _due(session, chat.id)
+    forbidden = why_not(chat, now) or _too_late(session, chat, due, now) or _not_needed(session, chat, due)
+    if forbidden is None:
+        return due
+    for row in due:
+        row.answer = forbidden.value
+    return []
+
+
+def _due(session: Session, chat_id: str) -> list[MessageRow]:
+    """What is to be answered, in the order it was stored (ids are sortable)."""
+    return list(
+        session.scalars(select(MessageRow).where(col(MessageRow.chat_id) == chat_id, DUE).order_by(col(MessageRow.id)))
+    )
+
+
+def why_not(chat: ChatRow, now: datetime) -> AnswerDecision | None:
+    """Why the bot may not even read this chat any more."""
+    if chat.untouchable:
+        return AnswerDecision.UNTOUCHABLE
+    if is_held(chat.takeover_until, chat.handed_off_at, now):
+        return AnswerDecision.HELD
+    return None if chat.bot_enabled else AnswerDecision.BOT_OFF
+
+
+def _too_late(session: Session, chat: ChatRow, due: Sequence[MessageRow], now: datetime) -> AnswerDecision | None:
+    """Everything was stopped, or Temporal away, for so long that even the newest message is not answered any more."""
+    longest = timedelta(minutes=session.get_one(BusinessRow, chat.business_id).answer_within_minutes)
+    return AnswerDecision.TOO_OLD if due and now - max(row.at for row in due) > longest else None
+
+
+def _not_needed(session: Session, chat: ChatRow, due: Sequence[MessageRow]) -> AnswerDecision | None:
+    """After the goal a mere "ok" needs no answer."""
+    said = [
+        Line(sender=Sender.CUSTOMER, type=MessageType(row.type), text=row.text or "", at=row.at) for row in due
+    ]
+    if not needs_no_answer(said) or find_open(session, chat) is not None:
+        return None
+    reached = is_goal_reached(read_earlier(session, chat.id))
+    return AnswerDecision.NOT_NEEDED if reached and _bot_spoke_last(session, chat, due[0]) else None
+
+
+def _bot_spoke_last(session: Session, chat: ChatRow, first: MessageRow) -> bool:
+    before = select(col(MessageRow.direction)).where(col(MessageRow.chat_id) == chat.id, col(MessageRow.id) < first.id)
+    last = session.execute(before.order_by(col(MessageRow.id).desc()).limit(1)).scalar_one_or_none()
+    return last == Direction.OUTGOING
+
+
+def _find_reply(session: Session, chat: ChatRow, due: Sequence[MessageRow], now: datetime) -> TurnRow:
+    """The turn under way goes on, unless the customer has written since and it may be written anew."""
+    latest = session.get(TurnRow, chat.turn_id) if chat.turn_id else None
+    if latest is not None and latest.status == TurnStatus.OPEN and any(row.id == latest.trigger_id for row in due):
+        if not is_stale(session, latest):
+            return latest
+        drop(latest, SUPERSEDED, now)
+    again = latest is not None and latest.status == TurnStatus.DROPPED and latest.reason == SUPERSEDED
+    recomposed = latest.recomposed + 1 if latest is not None and again else 0
+    return _open(session, chat, due[-1].id, chat.conversation_id, recomposed, now)
+
+
+def _open(
+    session: Session, chat: ChatRow, trigger_id: str, conversation_id: str | None, recomposed: int, now: datetime
+) -> TurnRow:
+    turn = find_by_trigger(session, chat.id, trigger_id)
+    if turn is None:
+        turn = TurnRow(
+            id=new_id(Prefix.TURN),
+            business_id=chat.business_id,
+            chat_id=chat.id,
+            trigger_id=trigger_id,
+            conversation_id=conversation_id,
+            status=TurnStatus.OPEN.value,
+            recomposed=recomposed,
+            created_at=now,
+        )
+        session.add(turn)
+        session.flush()
+    chat.turn_id = turn.id
+    return turn
+
+
+def find_by_trigger(session: Session, chat_id: str, trigger_id: str) -> TurnRow | None:
+    of_trigger = select(TurnRow).where(col(TurnRow.chat_id) == chat_id, col(TurnRow.trigger_id) == trigger_id)
+    return session.scalars(of_trigger).one_or_none()
+
+
+# ---------------------------------------------------------------- follow-ups
+
+
+def _find_follow_up(session: Session, chat: ChatRow, now: datetime) -> TurnRow | None:
+    """The turn that writes the follow-up that is due; one that was promised word for word is queued as it is."""
+    business = session.get_one(BusinessRow, chat.business_id)
+    while (row := follow_ups.find_due(session, chat.id, business, now)) is not None:
+        conversation = session.get_one(ConversationRow, row.conversation_id)
+        if not _is_wanted(chat, row, conversation, now):
+            follow_ups.end(row, now, done=False)
+        elif row.text is None:
+            return _open(session, chat, row.id, conversation.id, 0, now)
+        else:
+            add_drafts(
+                session, chat, conversation.connection_id, MessageKind.FOLLOW_UP, [row.text], now, conversation.id
+            )
+            follow_ups.end(row, now, done=True)
+        session.flush()
+    return None
+
+
+def _is_wanted(chat: ChatRow, row: FollowUpRow, conversation: ConversationRow, now: datetime) -> bool:
+    if why_not(chat, now) is not None or conversation.status in _OVER:
+        return False
+    return row.text is not None or conversation.status != ConversationStatus.DONE

@@ -1,0 +1,79 @@
+"""A turn that the customer has overtaken: written anew, while nothing of it was said and nothing followed from it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, select, update
+from sqlmodel import Session, col
+
+from boton.domain.chats import AnswerDecision
+from boton.domain.conversations import RECOMPOSED, Occasion, TurnStatus
+from boton.domain.messages import Direction, MessageError, MessageStatus
+from boton.store.briefs import occasion_of
+from boton.store.steps import move
+from boton.store.tables import DUE, OF_TURN, ChatRow, MessageRow, ToolCallRow, TurnRow
+
+SUPERSEDED = "superseded"
+_OVERTAKEN = MessageError(
+    code=SUPERSEDED, detail="the customer wrote again before it left: the answer was written anew"
+)
+
+
+def is_stale(session: Session, turn: TurnRow) -> bool:
+    """Whether a reply, open or queued, is to be written anew: at most twice in a row, and not once a part of it was
+    claimed or its tools have changed something.
+    """
+    if turn.status == TurnStatus.DROPPED or turn.recomposed >= RECOMPOSED or occasion_of(turn) is not Occasion.REPLY:
+        return False
+    return _is_overtaken(session, turn) and not _has_effects(session, turn) and not _is_said(session, turn)
+
+
+def drop(turn: TurnRow, reason: str, now: datetime) -> None:
+    turn.status, turn.closed_at, turn.reason = TurnStatus.DROPPED.value, now, reason
+
+
+def take_back(session: Session, chat: ChatRow, turn: TurnRow, now: datetime) -> None:
+    """What it answered is due again, together with what came since."""
+    for row in session.scalars(_parts(turn)):
+        if row.status == MessageStatus.QUEUED:
+            move(row, MessageStatus.CANCELLED, now, _OVERTAKEN)
+    answered = (
+        OF_TURN,
+        col(MessageRow.turn_id) == turn.id,
+        col(MessageRow.answer) == AnswerDecision.ANSWERED.value,
+    )
+    again = update(MessageRow).where(*answered).values(answer=AnswerDecision.DUE.value)
+    session.flush()
+    session.execute(again.execution_options(synchronize_session="fetch"))
+    drop(turn, SUPERSEDED, now)
+    chat.next_step_at = now
+    session.flush()
+
+
+def _is_overtaken(session: Session, turn: TurnRow) -> bool:
+    newer = select(col(MessageRow.id)).where(
+        col(MessageRow.chat_id) == turn.chat_id, DUE, col(MessageRow.id) > turn.trigger_id
+    )
+    return session.execute(newer.limit(1)).first() is not None
+
+
+def _has_effects(session: Session, turn: TurnRow) -> bool:
+    effects = select(col(ToolCallRow.name)).where(col(ToolCallRow.turn_id) == turn.id, col(ToolCallRow.ok).is_(True))
+    return session.execute(effects.limit(1)).first() is not None
+
+
+def _is_said(session: Session, turn: TurnRow) -> bool:
+    """Whether a part was claimed, or none is queued any more."""
+    if turn.status == TurnStatus.OPEN:
+        return False
+    statuses = session.execute(_parts(turn).with_only_columns(col(MessageRow.status))).scalars().all()
+    return not statuses or any(status != MessageStatus.QUEUED for status in statuses)
+
+
+def _parts(turn: TurnRow) -> Select[Any]:
+    """What the turn says."""
+    return select(MessageRow).where(
+        OF_TURN, col(MessageRow.turn_id) == turn.id, col(MessageRow.direction) == Direction.OUTGOING.value
+    )

@@ -1,0 +1,30 @@
+"""How many tokens of the language model a business uses a day, and whether it may use more."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import update
+from sqlmodel import Session, col
+
+from boton.domain.pacing import day_of, to_zone
+from boton.store.inserts import insert_or_ignore
+from boton.store.tables import BusinessRow, TokenDayRow
+
+
+def count_tokens(session: Session, business: BusinessRow, tokens: int, now: datetime) -> None:
+    """Adds to the business's day; several transactions may do so at once."""
+    if tokens == 0:
+        return
+    key = {"business_id": business.id, "day": day_of(now, to_zone(business.timezone))}
+    session.execute(insert_or_ignore(session.get_bind().dialect, TokenDayRow), {**key, "tokens": 0})
+    mine = (col(TokenDayRow.business_id) == key["business_id"], col(TokenDayRow.day) == key["day"])
+    more = update(TokenDayRow).where(*mine).values(tokens=TokenDayRow.tokens + tokens)
+    session.execute(more.execution_options(synchronize_session=False))
+
+
+def is_budget_used(session: Session, business: BusinessRow, now: datetime) -> bool:
+    if business.daily_token_budget is None:
+        return False
+    day = session.get(TokenDayRow, (business.id, day_of(now, to_zone(business.timezone))), populate_existing=True)
+    return (day.tokens if day else 0) >= business.daily_token_budget
