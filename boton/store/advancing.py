@@ -179,7 +179,7 @@ def _claim_some(step: _Step, room: int) -> Sequence[Attempt] | Idle:
         idle = _find_obstacle(step, row, chat)
         if idle is not None:
             return _going(step, attempts) or idle
-        _count(step, chat)
+        _count(step, row, chat)
         attempts.append(claim(step.session, chat, row, step.connection.epoch, step.now, step.events, step.send))
     if going := _going(step, attempts):
         return going
@@ -269,11 +269,11 @@ def _unwritten(step: _Step) -> tuple[str, ...]:
     return tuple(row[0] for row in step.session.execute(unwritten))
 
 
-def _count(step: _Step, chat: ChatRow) -> None:
+def _count(step: _Step, row: MessageRow, chat: ChatRow) -> None:
     """A message of the slow lane counts in its day, unless its recipient is a known contact by now."""
     is_cold = step.lane is Lane.SLOW and not (chat.known and _is_transactional(step.send))
     if is_cold and pace.is_paced(step.pacing):
-        pace.count_in_day(step.session, step.business, step.connection, step.now)
+        row.counted_day = pace.count_in_day(step.session, step.business, step.connection, step.now)
 
 
 def _going(step: _Step, attempts: list[Attempt]) -> list[Attempt]:
