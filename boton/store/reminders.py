@@ -15,13 +15,13 @@ from boton.errors import NotFound
 from boton.ids import Prefix, new_id
 from boton.ports import AcceptedReminder, Advanced, CancelledReminder, IdempotencyKey, Page, ReminderPatch
 from boton.store.aliases import ensure_chats, find_chat_id
+from boton.store.contacts import introduce
 from boton.store.engine import Database
 from boton.store.firing import advance, look
 from boton.store.idempotency import claim_key, find_answer
 from boton.store.moving import cancel_reminder, change_reminder
 from boton.store.reminder_rows import fetch_firings, from_timing, planned_rows, to_reminder
 from boton.store.sends import active_connection
-from boton.store.steps import lock_chat
 from boton.store.tables import ChatRow, FiringRow, ReminderRow
 
 Answer = Callable[[Reminder], dict[str, Any]]
@@ -88,11 +88,9 @@ def _accept(
 def _chat(session: Session, new: NewReminder) -> ChatRow:
     jid = new.recipient.jid
     chat_id = ensure_chats(session, new.business_id, [jid], new.accepted_at)[jid]
-    if not new.recipient.known:
-        return session.get_one(ChatRow, chat_id)
-    chat = lock_chat(session, chat_id)
-    chat.known = True
-    return chat
+    if new.recipient.known:
+        introduce(session, [chat_id], new.accepted_at)
+    return session.get_one(ChatRow, chat_id, populate_existing=True)
 
 
 def _values(new: NewReminder, connection_id: str, chat_id: str) -> dict[str, Any]:

@@ -20,13 +20,13 @@ from sqlmodel import Session
 from boton.domain.events import EventType, NewEvent
 from boton.domain.gateway import Attempt, GatewayEvent
 from boton.domain.messages import Lane, MessageStatus
-from boton.domain.sends import AcceptedSend, Send, SendKind, SendStatus
+from boton.domain.sends import AcceptedSend, NewRecipient, Send, SendKind, SendStatus
 from boton.errors import Conflict, StaleEpoch
 from boton.ports import Idle, ModelAnswer
 from boton.store.engine import Database, Work, open_database
 from boton.store.events import append_events
 from boton.store.tables import SendRow, TurnRow
-from tests.store.builders import NOW, at
+from tests.store.builders import NOW, at, jid_of
 from tests.store.stage import NUMBER, OTHER, Stage, incoming, not_sent, numbers, receipt, sent, set_stage, typed
 
 T = TypeVar("T")
@@ -333,10 +333,9 @@ async def test_send_is_not_finished_beside_an_uncommitted_claim(two: Two) -> Non
 async def test_send_is_not_finished_beside_a_message_that_becomes_due_again(two: Two) -> None:
     accepted = await two.quick.accept()
     attempt = await two.quick.claim(accepted.send.id)
-    _, step = await two.beside(two.slow.record(not_sent(attempt)), two.quick.advance(accepted.send.id))
-    assert isinstance(step, Idle)
-    assert step.why == "wait"
-    assert (await two.quick.claim(accepted.send.id)).message_id == attempt.message_id
+    _, step = await two.race(two.slow.record(not_sent(attempt)), two.quick.advance(accepted.send.id))
+    assert isinstance(step, Attempt)
+    assert step.message_id == attempt.message_id
 
 
 async def test_send_is_finished_once(two: Two) -> None:
@@ -618,3 +617,11 @@ async def test_openings_that_are_written_together_lock_chats_in_one_order(two: T
     accepted = await two.quick.accept(high_number, low_number, kind=SendKind.INSTRUCTION)
     ids = [one.message_id for one in accepted.recipients]
     await _takes_in_order(two, low, high, two.quick.turns.open_openings(ids, NOW))
+
+
+async def test_contacts_whom_a_send_introduces_are_locked_in_one_order(two: Two) -> None:
+    (low, low_number), (high, high_number) = await _two_chats(two.quick)
+    await two.quick.change(low_number, name="y")  # PostgreSQL comes to the row that was changed last, last
+    recipients = [NewRecipient(to=one, jid=jid_of(one), text="x", known=True) for one in (high_number, low_number)]
+    await _takes_in_order(two, low, high, two.quick.accept(recipients=tuple(recipients)))
+    assert (await two.quick.chat(low_number)).known
