@@ -62,16 +62,16 @@ def pause(send: SendRow) -> None:
 
 
 def resume(send: SendRow, now: datetime) -> None:
-    """Due again, as it was before; changes nothing unless it is paused. Raises Conflict when it has ended."""
+    """Its workflow looks at it again; changes nothing unless it is paused. Raises Conflict when it has ended."""
     _check_not_over(send, "resumed")
     if send.status != SendStatus.PAUSED:
         return
-    due = max(now, send.send_at or now)
     if send.started_at is not None:
         send.status = SendStatus.RUNNING.value
     else:
-        send.status = (SendStatus.SCHEDULED if due > now else SendStatus.QUEUED).value
-    send.hold, send.next_step_at, send.resumed_at = None, due, now
+        is_early = send.send_at is not None and send.send_at > now
+        send.status = (SendStatus.SCHEDULED if is_early else SendStatus.QUEUED).value
+    send.hold, send.next_step_at, send.resumed_at = None, now, now
 
 
 def cancel(send: SendRow, now: datetime) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, update
 from sqlmodel import Session, col
 
 from boton.domain.reminders import NewReminder, Reminder, ReminderStatus
@@ -47,8 +47,13 @@ class SqlReminderStore:
     ) -> tuple[Sequence[Reminder], int]:
         return await self._db.read(lambda session: _list(session, business_id, page, status, jid))
 
-    async def change_reminder(self, business_id: str, reminder_id: str, patch: ReminderPatch) -> Reminder:
-        await self._db.write(lambda session: change_reminder(session, business_id, reminder_id, patch))
+    async def note_started(self, reminder_id: str) -> None:
+        await self._db.write(lambda session: _note_started(session, reminder_id))
+
+    async def change_reminder(
+        self, business_id: str, reminder_id: str, patch: ReminderPatch, now: datetime
+    ) -> Reminder:
+        await self._db.write(lambda session: change_reminder(session, business_id, reminder_id, patch, now))
         return await self.fetch_reminder(business_id, reminder_id)
 
     async def cancel_reminder(self, business_id: str, reminder_id: str, now: datetime) -> CancelledReminder:
@@ -111,9 +116,24 @@ def _values(new: NewReminder, connection_id: str, chat_id: str) -> dict[str, Any
         "respect_quiet_hours": new.respect_quiet_hours,
         "next_at": next_at,
         "created_at": new.accepted_at,
-        "next_step_at": next_at,
+        "next_step_at": new.accepted_at,
         **from_timing(new.timing),
     }
+
+
+def _note_started(session: Session, reminder_id: str) -> None:
+    """Only as it was accepted: since then it may have been moved, held, looked at or have fired."""
+    untouched = (
+        col(ReminderRow.id) == reminder_id,
+        col(ReminderRow.status) == ReminderStatus.SCHEDULED.value,
+        col(ReminderRow.next_step_at) == col(ReminderRow.created_at),
+    )
+    session.execute(
+        update(ReminderRow)
+        .where(*untouched)
+        .values(next_step_at=ReminderRow.next_at)
+        .execution_options(synchronize_session=False)
+    )
 
 
 # ---------------------------------------------------------------- telling

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Awaitable, Coroutine
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import psycopg
@@ -203,6 +204,30 @@ async def _is_conflict(awaitable: Awaitable[Any]) -> bool:
     except Conflict:
         return True
     return False
+
+
+# -------------------------------------------------------------------- claim against expiry by the sweeper
+
+
+async def test_expiry_waits_for_a_claim_and_takes_the_rest(two: Two) -> None:
+    accepted = await two.quick.accept(NUMBER, OTHER, expires_at=at(60))
+    overdue = [one for one in await two.quick.work.list_overdue(at(99), timedelta(0), 9) if one.kind == "send"]
+    step, left = await two.race(two.slow.advance(accepted.send.id), two.quick.work.expire_late(overdue, at(99)))
+    assert isinstance(step, Attempt)
+    assert list(left) == overdue
+    assert [await two.quick.status(accepted, place) for place in (0, 1)] == [
+        MessageStatus.SENDING,
+        MessageStatus.EXPIRED,
+    ]
+
+
+async def test_claim_waits_for_an_expiry_and_finds_nothing(two: Two) -> None:
+    accepted = await two.quick.accept(NUMBER, expires_at=at(60))
+    overdue = await two.quick.work.list_overdue(at(99), timedelta(0), 9)
+    left, step = await two.race(two.slow.work.expire_late(overdue, at(99)), two.quick.advance(accepted.send.id))
+    assert [one for one in left if one.kind == "send"] == []
+    assert step == Idle(why="done")
+    assert len(await two.quick.told(EventType.SEND_FINISHED)) == 1
 
 
 # -------------------------------------------------------------------- claim against takeover and flags
@@ -621,7 +646,6 @@ async def test_openings_that_are_written_together_lock_chats_in_one_order(two: T
 
 async def test_contacts_whom_a_send_introduces_are_locked_in_one_order(two: Two) -> None:
     (low, low_number), (high, high_number) = await _two_chats(two.quick)
-    await two.quick.change(low_number, name="y")  # PostgreSQL comes to the row that was changed last, last
     recipients = [NewRecipient(to=one, jid=jid_of(one), text="x", known=True) for one in (high_number, low_number)]
     await _takes_in_order(two, low, high, two.quick.accept(recipients=tuple(recipients)))
     assert (await two.quick.chat(low_number)).known
