@@ -1,4 +1,4 @@
-"""What changes for the sends that wait for a customer who becomes a contact, by writing or because the client says so."""
+"""What changes for the sends that wait for a customer who becomes a contact: by writing, or by word of the client."""
 
 from __future__ import annotations
 
