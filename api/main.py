@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def create_app(services: Services) -> FastAPI:
     """The whole HTTP side, over whatever ports it is given."""
-    launcher = Launcher(services.starter)
+    launcher = Launcher(services.starter, services.reminders)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

@@ -1,80 +1,131 @@
-"""Workflows are started beside the answer, never before it: what was accepted is on disk already."""
+"""Workflows are started beside the answer, never before it: what was accepted is on disk already.
+
+Some at a time: all at once would make Temporal too busy to answer any of them in time.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
-from typing import Any
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 from boton.domain.reminders import Reminder
 from boton.domain.sends import Send
-from boton.ports import WorkflowStarter
+from boton.ports import ReminderStore, WorkflowStarter
 
 log = logging.getLogger(__name__)
 
 _PATIENCE = 1.0
-"""Seconds. A dead Temporal makes its client wait much longer; the sweeper starts what was given up here."""
+"""Seconds for one start. A dead Temporal makes its client wait much longer; the sweeper starts what is given up."""
 
-_WOKEN_AT_ONCE = 10
+_AT_ONCE = 8
+_WAITING_AT_MOST = 10_000
+_WAITING_SECONDS = 30.0
+"""What has waited for longer, the sweeper has started by now."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """kind, id: for the log. since: the loop's time at which it was asked for."""
+
+    kind: str
+    id: str
+    since: float
+    run: Callable[[], Awaitable[None]]
+    then: Callable[[], Awaitable[None]] | None = None
 
 
 class Launcher:
-    """Starts workflows in tasks of its own and keeps them from being collected."""
+    """Starts workflows in tasks of its own. What is due goes before what is due later."""
 
-    def __init__(self, starter: WorkflowStarter) -> None:
+    def __init__(self, starter: WorkflowStarter, reminders: ReminderStore) -> None:
         self._starter = starter
+        self._reminders = reminders
+        self._due: deque[_Start] = deque()
+        self._later: deque[_Start] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._working = 0
 
     def start_send(self, send: Send) -> None:
         """Returns at once; a failure is only logged."""
-        self._launch(self._start_send(send, wake=False))
+        self._add(self._due, self._to_start(send, wake=False))
 
     def wake_sends(self, sends: Sequence[Send]) -> None:
-        """Tells their workflows that the store changed, some at a time. Returns at once; a failure is only logged."""
-        if sends:
-            self._launch(self._wake_sends(sends))
+        """Tells their workflows that the store changed; many of them after what is due. Returns at once; a failure is
+        only logged.
+        """
+        queue = self._due if len(sends) == 1 else self._later
+        for send in sends:
+            self._add(queue, self._to_start(send, wake=True))
 
     def start_reminder(self, reminder: Reminder, *, wake: bool = False) -> None:
         """wake: it has changed. Returns at once; a failure is only logged."""
-        self._launch(self._start_reminder(reminder, wake=wake))
+        run = partial(
+            self._starter.start_reminder, reminder.id, reminder.business_id, due_at=reminder.next_at, wake=wake
+        )
+        then = None if wake else partial(self._reminders.note_started, reminder.id)
+        self._add(self._later, _Start("reminder", reminder.id, _time(), run, then))
 
     async def finish(self) -> None:
-        """Waits for what is under way, at most as long as one start may take."""
+        """Waits for what is under way, at most as long as one start may take; the sweeper does the rest."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=_PATIENCE)
+        self._drop()
 
-    def _launch(self, work: Coroutine[Any, Any, Any]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _to_start(self, send: Send, *, wake: bool) -> _Start:
+        run = partial(
+            self._starter.start_send, send.id, send.business_id, send.connection_id, lanes=send.lanes, wake=wake
+        )
+        return _Start("send", send.id, _time(), run)
 
-    async def _wake_sends(self, sends: Sequence[Send]) -> None:
-        """With the first that fails Temporal is away: the sweeper wakes the others."""
-        for start in range(0, len(sends), _WOKEN_AT_ONCE):
-            some = sends[start : start + _WOKEN_AT_ONCE]
-            woken = await asyncio.gather(*(self._start_send(send, wake=True) for send in some))
-            if not all(woken):
-                return
+    def _add(self, queue: deque[_Start], start: _Start) -> None:
+        """With too much waiting it is the sweeper's."""
+        if len(self._due) + len(self._later) >= _WAITING_AT_MOST:
+            return
+        queue.append(start)
+        if self._working < _AT_ONCE:
+            self._working += 1
+            task = asyncio.create_task(self._work())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
-    async def _start_send(self, send: Send, *, wake: bool) -> bool:
-        try:
-            async with asyncio.timeout(_PATIENCE):
-                await self._starter.start_send(
-                    send.id, send.business_id, send.connection_id, lanes=send.lanes, wake=wake
-                )
-        except Exception as error:  # noqa: BLE001 - whatever it is, the sweeper tries again
-            extra = {"send": send.id, "error": type(error).__name__}
-            log.warning("send not started now, the sweeper will", extra=extra)
-            return False
-        return True
+    async def _work(self) -> None:
+        """One start after the other. With the first that fails Temporal is away: the sweeper starts the others."""
+        while self._due or self._later:
+            start = (self._due or self._later).popleft()
+            if _time() - start.since <= _WAITING_SECONDS and not await _try(start):
+                self._drop()
+        self._working -= 1
 
-    async def _start_reminder(self, reminder: Reminder, *, wake: bool) -> None:
-        try:
-            async with asyncio.timeout(_PATIENCE):
-                await self._starter.start_reminder(
-                    reminder.id, reminder.business_id, due_at=reminder.next_at, wake=wake
-                )
-        except Exception as error:  # noqa: BLE001 - whatever it is, the sweeper tries again
-            extra = {"reminder": reminder.id, "error": type(error).__name__}
-            log.warning("reminder not started now, the sweeper will when it is due", extra=extra)
+    def _drop(self) -> None:
+        self._due.clear()
+        self._later.clear()
+
+
+def _time() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def _try(start: _Start) -> bool:
+    """Whether it was started."""
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            await start.run()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the sweeper tries again
+        extra = {start.kind: start.id, "error": type(error).__name__}
+        log.warning("%s not started now, the sweeper will", start.kind, extra=extra)
+        return False
+    await _follow(start)
+    return True
+
+
+async def _follow(start: _Start) -> None:
+    try:
+        if start.then is not None:
+            await start.then()
+    except Exception as error:  # noqa: BLE001 - then the sweeper looks at it once more
+        extra = {start.kind: start.id, "error": type(error).__name__}
+        log.warning("start of a %s not noted", start.kind, extra=extra)

@@ -246,7 +246,14 @@ class ReminderStore(Protocol):
     ) -> tuple[Sequence[Reminder], int]:
         """Newest first, and how many there are in all."""
 
-    async def change_reminder(self, business_id: str, reminder_id: str, patch: ReminderPatch) -> Reminder:
+    async def note_started(self, reminder_id: str) -> None:
+        """Its workflow was started, and rests until it fires next: nothing is due before. Changes nothing if somebody
+        has changed or fired it meanwhile.
+        """
+
+    async def change_reminder(
+        self, business_id: str, reminder_id: str, patch: ReminderPatch, now: datetime
+    ) -> Reminder:
         """Raises NotFound, Conflict when it has ended."""
 
     async def cancel_reminder(self, business_id: str, reminder_id: str, now: datetime) -> CancelledReminder:
@@ -506,8 +513,15 @@ class WorkStore(Protocol):
     async def list_overdue(self, now: datetime, grace: timedelta, limit: int) -> Sequence[Overdue]:
         """Unfinished rows whose next step is overdue by more than `grace` (connections: at all), oldest first."""
 
-    async def postpone(self, overdue: Sequence[Overdue], now: datetime, until: datetime) -> None:
-        """They were started or woken: looked at again only after `until`."""
+    async def expire_late(self, overdue: Sequence[Overdue], now: datetime) -> Sequence[Overdue]:
+        """Expires what is queued of those sends for which it is too late, by the rule of the claims: while no link
+        runs for a number nobody else does. Those that are not over with that.
+        """
+
+    async def postpone(
+        self, overdue: Sequence[Overdue], now: datetime, until: datetime, *, started: bool = True
+    ) -> None:
+        """Looked at again only after `until`; a send that was started and is scheduled for later, only then."""
 
     async def note_namespace(self, namespace_id: str, now: datetime) -> bool:
         """Remembers Temporal's namespace id; a changed one makes all unfinished work overdue. Whether it changed."""

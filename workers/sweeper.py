@@ -74,13 +74,14 @@ class Sweeper:
         if await self._work.note_namespace(await self._fetch_namespace_id(), now):
             log.warning("temporal is a new one: everything unfinished is started again from the store")
         overdue = await self._work.list_overdue(now, _GRACE, _AT_ONCE)
-        started = await self._start_all(overdue)
+        left = await self._work.expire_late(overdue, now)
+        started = await self._start_all(left)
         await self._work.postpone(started, now, self._clock() + _AGAIN_AFTER)
         if started:  # else Temporal is away, and nothing is looked at before it is back
-            failed = [one for one in overdue if one not in started]
-            await self._work.postpone(failed, now, self._clock() + _FAILED_AGAIN_AFTER)
+            failed = [one for one in left if one not in started]
+            await self._work.postpone(failed, now, self._clock() + _FAILED_AGAIN_AFTER, started=False)
         await self._purge(now)
-        return len(overdue) >= _AT_ONCE and len(started) == len(overdue)
+        return len(overdue) >= _AT_ONCE and len(started) == len(left)
 
     async def _start_all(self, overdue: Sequence[Overdue]) -> list[Overdue]:
         slots = asyncio.Semaphore(_STARTS_IN_FLIGHT)

@@ -95,8 +95,9 @@ async def change_reminder(
     body: Annotated[ReminderChange, Depends(json_body(ReminderChange))],
 ) -> ReminderPlanned:
     current = await services.reminders.fetch_reminder(caller.business_id, reminder_id)
-    patch = to_patch(body, current, caller.business, services.now())
-    changed = await services.reminders.change_reminder(caller.business_id, reminder_id, patch)
+    now = services.now()
+    patch = to_patch(body, current, caller.business, now)
+    changed = await services.reminders.change_reminder(caller.business_id, reminder_id, patch, now)
     launcher.start_reminder(changed, wake=True)
     return ReminderPlanned.planned(changed, patch.plan.left_out if patch.plan else ())
 

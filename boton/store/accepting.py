@@ -92,7 +92,7 @@ def first_answer(send: Send, recipients: Iterable[Recipient], estimated_end: dat
         send=replace(
             send,
             status=status,
-            next_step_at=due,
+            next_step_at=send.created_at,
             started_at=None,
             finished_at=None,
             counts=None,
@@ -138,7 +138,7 @@ def _send(new: NewSend, connection_id: str, lanes: Sequence[Lane]) -> dict[str, 
         "expires_at": new.expires_at,
         "ttl_seconds": new.ttl_seconds,
         "reminder_id": new.reminder_id,
-        "next_step_at": due,
+        "next_step_at": new.accepted_at,
     }
 
 

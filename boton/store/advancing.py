@@ -11,14 +11,14 @@ from sqlmodel import Session, col
 
 from boton.domain.events import NewEvent
 from boton.domain.gateway import Attempt
-from boton.domain.messages import UNFINISHED, Lane, MessageError, MessageStatus
+from boton.domain.messages import UNFINISHED, Lane, MessageStatus
 from boton.domain.pacing import Pacing, Wait, WaitReason
 from boton.domain.sends import SendCategory, SendKind, SendStatus
 from boton.ports import Idle, Result
 from boton.store import pace
 from boton.store.claims import claim, settle_forbidden
 from boton.store.ending import cancel_queued, end_if_over, expire_queued
-from boton.store.outages import away_seconds
+from boton.store.expiring import expires_from, find_expired
 from boton.store.steps import lock_ahead, lock_chats, lock_messages
 from boton.store.tables import BusinessRow, ChatRow, ConnectionRow, MessageRow, SendRow
 
@@ -36,9 +36,6 @@ _OTHER_LANE_AGAIN = timedelta(minutes=10)
 
 _WHOLE = frozenset({WaitReason.SCHEDULED, WaitReason.QUIET_HOURS})
 """What a send waits for in all its lanes."""
-
-_EXPIRED = MessageError(code="expired", detail="it was not sent before its expiresAt")
-_AWAY = MessageError(code="expired", detail="the phone was away for longer than sendTtlHours")
 
 
 def next_step(
@@ -67,15 +64,16 @@ def next_step(
             events += told
             return _end(session, send, lane, now, events)
     if send.send_at is not None and send.send_at > now:
-        return _wait(session, send, lane, Wait(reason=WaitReason.SCHEDULED, until=send.send_at), now)
+        scheduled = Wait(reason=WaitReason.SCHEDULED, until=send.send_at)
+        return _wait(session, connection, send, lane, scheduled, now)
     if send.status == SendStatus.SCHEDULED:
         send.status = SendStatus.QUEUED.value
-    if (expired := _find_expired(session, connection, send, now)) is not None:
+    if (expired := find_expired(session, connection, send, now)) is not None:
         _, told = expire_queued(session, send, expired, now, _SETTLED_AT_ONCE)
         events += told
         return _end(session, send, lane, now, events)
     if refused and (wait := _after_refusal(session, connection, send, lane, now)) is not None:
-        return _wait(session, send, lane, wait, now)
+        return _wait(session, connection, send, lane, wait, now)
     if room == 0:
         return _end(session, send, lane, now, events)
     business = session.get_one(BusinessRow, connection.business_id)
@@ -102,16 +100,6 @@ class _Step:
 # ---------------------------------------------------------------- nothing to claim
 
 
-def _find_expired(session: Session, connection: ConnectionRow, send: SendRow, now: datetime) -> MessageError | None:
-    """Why it is too late for all that is left. The time to live counts only while the connection was away."""
-    if send.expires_at is not None and send.expires_at <= now:
-        return _EXPIRED
-    due = max(filter(None, (send.created_at, send.send_at, send.resumed_at)))
-    if send.ttl_seconds is None or (now - due).total_seconds() <= send.ttl_seconds:
-        return None
-    return _AWAY if away_seconds(session, connection, due, now) > send.ttl_seconds else None
-
-
 def _after_refusal(
     session: Session, connection: ConnectionRow, send: SendRow, lane: Lane, now: datetime
 ) -> Wait | None:
@@ -125,14 +113,18 @@ def _after_refusal(
     return Wait(reason=WaitReason.SLOW_LANE_CLOSED, until=min(closed_until, now + _REFUSED_AGAIN))
 
 
-def _wait(session: Session, send: SendRow, lane: Lane, wait: Wait, now: datetime) -> Idle:
-    """Says in the send what it waits for, and the sweeper when to look again; sooner where the other lane goes on."""
+def _wait(session: Session, connection: ConnectionRow, send: SendRow, lane: Lane, wait: Wait, now: datetime) -> Idle:
+    """Says in the send what it waits for, and the sweeper when to look again; sooner where the other lane goes on, or
+    where it may be too late before that: while no link runs for the number only the sweeper tells it.
+    """
     until = wait.until if send.expires_at is None else min(wait.until, send.expires_at)
     if wait.reason in _WHOLE or _speaks(send, lane):
         send.waiting, send.waiting_until = wait.reason.value, until
     others = [other for other in send.lanes.split() if other != lane.value]
     goes_on = wait.reason not in _WHOLE and any(_is_left(session, send, other, *UNFINISHED) for other in others)
-    send.next_step_at = min(until, now + _OTHER_LANE_AGAIN) if goes_on else until
+    others_again = now + _OTHER_LANE_AGAIN if goes_on else None
+    late_from = expires_from(session, connection, send, now)
+    send.next_step_at = min(filter(None, (until, others_again, late_from)))
     return Idle(why="wait", until=until, reason=wait.reason.value)
 
 
@@ -179,7 +171,7 @@ def _claim_some(step: _Step, room: int) -> Sequence[Attempt] | Idle:
         idle = _find_obstacle(step, row, chat)
         if idle is not None:
             return _going(step, attempts) or idle
-        _count(step, chat)
+        _count(step, row, chat)
         attempts.append(claim(step.session, chat, row, step.connection.epoch, step.now, step.events, step.send))
     if going := _going(step, attempts):
         return going
@@ -192,7 +184,7 @@ def _wait_or_end(step: _Step, wait: Wait) -> Idle:
     """Waits only where something is queued in the lane still: the last message of a send may close it."""
     step.session.flush()
     if step.session.execute(_queued(step, 1, only_known=False)).first() is not None:
-        return _wait(step.session, step.send, step.lane, wait, step.now)
+        return _wait(step.session, step.connection, step.send, step.lane, wait, step.now)
     return _end(step.session, step.send, step.lane, step.now, step.events)
 
 
@@ -269,11 +261,11 @@ def _unwritten(step: _Step) -> tuple[str, ...]:
     return tuple(row[0] for row in step.session.execute(unwritten))
 
 
-def _count(step: _Step, chat: ChatRow) -> None:
+def _count(step: _Step, row: MessageRow, chat: ChatRow) -> None:
     """A message of the slow lane counts in its day, unless its recipient is a known contact by now."""
     is_cold = step.lane is Lane.SLOW and not (chat.known and _is_transactional(step.send))
     if is_cold and pace.is_paced(step.pacing):
-        pace.count_in_day(step.session, step.business, step.connection, step.now)
+        row.counted_day = pace.count_in_day(step.session, step.business, step.connection, step.now)
 
 
 def _going(step: _Step, attempts: list[Attempt]) -> list[Attempt]:

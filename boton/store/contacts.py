@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import and_, select, update
 from sqlmodel import Session, col
 
 from boton.domain.messages import MessageStatus
 from boton.store.aliases import find_chat_ids
+from boton.store.ending import lock_sends
+from boton.store.steps import lock_ahead
 from boton.store.tables import ChatRow, MessageRow, SendRow
+
+_AT_ONCE = 500
+"""Chats that are asked for by one statement."""
 
 
 def wake_sends_to(session: Session, business_id: str, jids: Iterable[str], now: datetime) -> None:
@@ -18,17 +23,36 @@ def wake_sends_to(session: Session, business_id: str, jids: Iterable[str], now: 
 
     To be called before a chat is locked: locks are taken in the order send, chat, and sends in the order of their ids.
     """
-    send_ids = _sends_to_strangers(session, find_chat_ids(session, business_id, jids))
+    _wake(session, _in_pieces(find_chat_ids(session, business_id, jids)), now)
+
+
+def introduce(session: Session, chat_ids: Iterable[str], now: datetime) -> None:
+    """The client says that these customers are contacts; what waits for them is looked at. Locks as said above."""
+    pieces = _in_pieces(chat_ids)
+    _wake(session, pieces, now)
+    for some in pieces:
+        these = col(ChatRow.id).in_(some)
+        lock_ahead(session, these)
+        session.execute(update(ChatRow).where(these).values(known=True).execution_options(synchronize_session=False))
+
+
+def _in_pieces(chat_ids: Iterable[str]) -> list[list[str]]:
+    """In the order of their ids, in which chats are locked."""
+    ids = sorted(set(chat_ids))
+    return [ids[start : start + _AT_ONCE] for start in range(0, len(ids), _AT_ONCE)]
+
+
+def _wake(session: Session, pieces: Iterable[Sequence[str]], now: datetime) -> None:
+    send_ids = {send_id for some in pieces for send_id in _sends_to_strangers(session, some)}
     if not send_ids:
         return
-    sends = select(SendRow).where(col(SendRow.id).in_(send_ids), col(SendRow.next_step_at).is_not(None))
-    for send in session.scalars(sends.order_by(col(SendRow.id)).with_for_update(key_share=True)):
+    for send in lock_sends(session, and_(col(SendRow.id).in_(send_ids), col(SendRow.next_step_at).is_not(None))):
         send.next_step_at = now
     session.flush()
 
 
-def _sends_to_strangers(session: Session, chat_ids: Iterable[str]) -> Sequence[str]:
-    strangers = select(col(ChatRow.id)).where(col(ChatRow.id).in_(sorted(chat_ids)), ~col(ChatRow.known))
+def _sends_to_strangers(session: Session, chat_ids: Sequence[str]) -> Sequence[str]:
+    strangers = select(col(ChatRow.id)).where(col(ChatRow.id).in_(chat_ids), ~col(ChatRow.known))
     found = session.scalars(strangers).all()
     if not found:
         return []

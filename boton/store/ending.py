@@ -42,6 +42,18 @@ def lock_send(session: Session, business_id: str, send_id: str) -> SendRow:
     return row
 
 
+def lock_sends(session: Session, sends: ColumnElement[bool]) -> list[SendRow]:
+    """Several sends, locked against claims, in the order of their ids. To be called before a chat is locked."""
+    rows = session.scalars(
+        select(SendRow)
+        .where(sends)
+        .order_by(col(SendRow.id))
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    )
+    return list(rows)
+
+
 def pause(send: SendRow) -> None:
     """Pausing twice changes nothing. Raises Conflict when it has ended."""
     _check_not_over(send, "paused")
@@ -50,16 +62,16 @@ def pause(send: SendRow) -> None:
 
 
 def resume(send: SendRow, now: datetime) -> None:
-    """Due again, as it was before; changes nothing unless it is paused. Raises Conflict when it has ended."""
+    """Its workflow looks at it again; changes nothing unless it is paused. Raises Conflict when it has ended."""
     _check_not_over(send, "resumed")
     if send.status != SendStatus.PAUSED:
         return
-    due = max(now, send.send_at or now)
     if send.started_at is not None:
         send.status = SendStatus.RUNNING.value
     else:
-        send.status = (SendStatus.SCHEDULED if due > now else SendStatus.QUEUED).value
-    send.hold, send.next_step_at, send.resumed_at = None, due, now
+        is_early = send.send_at is not None and send.send_at > now
+        send.status = (SendStatus.SCHEDULED if is_early else SendStatus.QUEUED).value
+    send.hold, send.next_step_at, send.resumed_at = None, now, now
 
 
 def cancel(send: SendRow, now: datetime) -> None:
@@ -118,6 +130,12 @@ def end_if_over(session: Session, send: SendRow, now: datetime) -> list[NewEvent
     if send.reminder_id is not None:
         data["reminderId"] = send.reminder_id
     return [NewEvent(business_id=send.business_id, type=EventType.SEND_FINISHED, at=now, data=data)]
+
+
+def end_halted(session: Session, sends: Sequence[SendRow], now: datetime) -> list[NewEvent]:
+    """`end_if_over` for those of them that are paused or cancelled; the others go on and end by themselves."""
+    halted = [send for send in sends if send.status in (SendStatus.PAUSED, SendStatus.CANCELLED)]
+    return [event for send in halted for event in end_if_over(session, send, now)]
 
 
 def count_messages(session: Session, send_id: str) -> dict[MessageStatus, int]:

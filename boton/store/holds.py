@@ -167,7 +167,7 @@ def _to_held(kind: HeldKind, row: RowMapping) -> Held:
 
 
 def _hurry(now: datetime, ids: Sequence[str], session: Session) -> None:
-    """Those that are due now, not those that are scheduled for later."""
+    """Also those that are scheduled for later: what starts now waits for its time, and is not late."""
     due = (col(SendRow.id).in_(ids), UNFINISHED, col(SendRow.next_step_at) <= now)
     _run(session, update(SendRow).where(*due).values(next_step_at=now - _OVERDUE))
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from itertools import groupby
 
-from sqlalchemy import select, update
+from sqlalchemy import and_, select, update
 from sqlmodel import Session, col
 
 from boton.domain.chats import (
@@ -24,6 +24,7 @@ from boton.domain.gateway import GatewayEvent, Inbound, Receipt, ReceiptKind, St
 from boton.domain.jid import is_person
 from boton.domain.messages import Direction, MessageKind, MessageStatus, MessageType, Sender
 from boton.domain.optout import is_opt_out
+from boton.domain.sends import SendStatus
 from boton.errors import NotFound
 from boton.ids import Prefix, new_id
 from boton.ports import Recorded
@@ -32,6 +33,7 @@ from boton.store.chats import add_aliases, ensure_chats, find_chat_id, set_flags
 from boton.store.columns import storable
 from boton.store.connections import change_status, own
 from boton.store.contacts import wake_sends_to
+from boton.store.ending import end_halted, lock_sends
 from boton.store.engine import Database
 from boton.store.events import append_events
 from boton.store.follow_ups import cancel_unanswered
@@ -39,7 +41,7 @@ from boton.store.moving import cancel_on_reply
 from boton.store.optouts import opt_out, queue_confirmation
 from boton.store.receipts import Known, apply_receipt, record_receipts, record_whatsapp_ids
 from boton.store.steps import lock_ahead, lock_chat, show_in_chat
-from boton.store.tables import DUE, IN_FLIGHT, BusinessRow, ChatRow, ConnectionRow, MessageRow
+from boton.store.tables import DUE, IN_FLIGHT, BusinessRow, ChatRow, ConnectionRow, MessageRow, SendRow
 
 _AT_ONCE = 20
 """500 in one transaction kept SQLite's other writers waiting for seconds (measured)."""
@@ -98,6 +100,7 @@ def _record_events(
     recording = _Recording(session, connection, business, now)
     new = [event for event in events if event.cursor > connection.cursor]
     customers = _customers_in(new)
+    halted = _lock_halted(recording, new)
     wake_sends_to(session, business.id, customers, now)
     told = find_chat_ids(session, business.id, {*customers, *_receivers_in(new)})
     lock_ahead(session, col(ChatRow.id).in_(told))
@@ -105,6 +108,7 @@ def _record_events(
         _record_run(recording, list(run), are_receipts=is_receipt)
     if new:
         connection.cursor = new[-1].cursor
+    recording.told += end_halted(session, halted, now)
     session.flush()
     append_events(session, recording.told)
     takeovers = sum(event.type is EventType.CHAT_TAKEN_OVER for event in recording.told)
@@ -121,6 +125,19 @@ def _receivers_in(events: Sequence[GatewayEvent]) -> list[str]:
     """Everybody whose receipts are told."""
     receipts = [event.body for event in events if isinstance(event.body, Receipt)]
     return [receipt.jid for receipt in receipts if is_person(receipt.jid)]
+
+
+def _lock_halted(recording: _Recording, events: Sequence[GatewayEvent]) -> list[SendRow]:
+    """Halted sends of which our own account now proves a message: with the last one they are over."""
+    bodies = [event.body for event in events]
+    attempts = [body.attempt_id for body in bodies if isinstance(body, Inbound) and body.from_me and body.attempt_id]
+    if not attempts:
+        return []
+    proved = select(col(MessageRow.send_id)).where(
+        col(MessageRow.connection_id) == recording.connection.id, col(MessageRow.attempt_id).in_(attempts), IN_FLIGHT
+    )
+    halted = col(SendRow.status).in_([SendStatus.PAUSED.value, SendStatus.CANCELLED.value])
+    return lock_sends(recording.session, and_(col(SendRow.id).in_(proved), halted))
 
 
 def _record_run(recording: _Recording, events: Sequence[GatewayEvent], *, are_receipts: bool) -> None:

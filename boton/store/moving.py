@@ -25,7 +25,7 @@ from boton.store.reminder_rows import (
 from boton.store.tables import ChatRow, FiringRow, MessageRow, ReminderRow, SendRow
 
 
-def change_reminder(session: Session, business_id: str, reminder_id: str, patch: ReminderPatch) -> None:
+def change_reminder(session: Session, business_id: str, reminder_id: str, patch: ReminderPatch, now: datetime) -> None:
     """Changes what was given. Raises NotFound, Conflict when it has ended."""
     row = _lock(session, business_id, reminder_id)
     if row.status != ReminderStatus.SCHEDULED:
@@ -37,7 +37,7 @@ def change_reminder(session: Session, business_id: str, reminder_id: str, patch:
             setattr(row, name, value)
     session.flush()
     if patch.plan is not None:
-        _replan(session, row, patch.plan)
+        _replan(session, row, patch.plan, now)
     elif "expire_after_minutes" in patch.values:
         _set_ends(session, row)
 
@@ -83,13 +83,13 @@ def _lock(session: Session, business_id: str, reminder_id: str) -> ReminderRow:
     return row
 
 
-def _replan(session: Session, row: ReminderRow, plan: Plan) -> None:
-    """A time at which it has fired already stays as it is."""
+def _replan(session: Session, row: ReminderRow, plan: Plan, now: datetime) -> None:
+    """A time at which it has fired already stays as it is. Its workflow looks now, and again at the new time."""
     scheduled = col(FiringRow.status) == FiringStatus.SCHEDULED.value
     session.execute(delete(FiringRow).where(col(FiringRow.reminder_id) == row.id, scheduled))
     session.execute(insert_or_ignore(session.get_bind().dialect, FiringRow), planned_rows(row.id, plan.firings))
     row.next_at = plan.firings[0].at
-    row.next_step_at = None if row.hold is not None else row.next_at
+    row.next_step_at = None if row.hold is not None else now
 
 
 def _set_ends(session: Session, row: ReminderRow) -> None:

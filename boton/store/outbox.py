@@ -20,7 +20,7 @@ from boton.store.advancing import lock_in_order, next_step
 from boton.store.claims import claim, settle_forbidden, to_attempt
 from boton.store.connections import own
 from boton.store.dialogues import quiet_end, settle_drafts
-from boton.store.ending import count_messages
+from boton.store.ending import count_messages, end_halted, lock_sends
 from boton.store.engine import Database
 from boton.store.estimating import estimate_rest
 from boton.store.events import append_events
@@ -61,7 +61,7 @@ class SqlOutboxStore:
         return await self._db.write(lambda session: _claim_message(session, message_id, connection_id, epoch, now))
 
     async def record_result(self, result: Result, now: datetime) -> None:
-        await self._db.write(lambda session: _record_alone(session, result, now))
+        await self._db.write(lambda session: _record(session, result, now))
 
     async def list_left_in_flight(self, connection_id: str, epoch: int) -> Sequence[Attempt]:
         return await self._db.read(lambda session: _list_left_in_flight(session, connection_id, epoch))
@@ -104,7 +104,7 @@ def _advance(
         connection = own(session, connection_id, epoch)
     except StaleEpoch:
         step: Sequence[Attempt] | Idle = Idle(why="not_owner")
-        events = record_results(session, record, now)
+        events = _record_alone(session, record, now)
     else:
         send = _lock_send(session, send_id, connection_id)
         lock_in_order(session, send, lane, record, room)
@@ -159,10 +159,21 @@ def _has_to_wait(session: Session, chat: ChatRow, row: MessageRow, now: datetime
     return True
 
 
-def _record_alone(session: Session, result: Result, now: datetime) -> None:
-    events = record_results(session, [result], now)
+def _record(session: Session, result: Result, now: datetime) -> None:
+    events = _record_alone(session, [result], now)
     session.flush()
     append_events(session, events)
+
+
+def _record_alone(session: Session, results: Sequence[Result], now: datetime) -> list[NewEvent]:
+    """Results after which nothing is claimed. A halted send whose last message they settle is over: no batch of it
+    comes that would say so.
+    """
+    ids = [result.attempt.message_id for result in results]
+    of_these = select(col(MessageRow.send_id)).where(col(MessageRow.id).in_(ids), col(MessageRow.send_id).is_not(None))
+    sends = lock_sends(session, col(SendRow.id).in_(of_these)) if ids else []
+    events = record_results(session, results, now)
+    return events + end_halted(session, sends, now)
 
 
 def _list_left_in_flight(session: Session, connection_id: str, epoch: int) -> list[Attempt]:

@@ -81,22 +81,25 @@ def find_closed(
     return Wait(reason=WaitReason.DAILY_LIMIT, until=next_day(now, zone)) if full else None
 
 
-def count_in_day(session: Session, business: BusinessRow, connection: ConnectionRow, now: datetime) -> None:
-    """One more message of the slow lane today."""
+def count_in_day(session: Session, business: BusinessRow, connection: ConnectionRow, now: datetime) -> str:
+    """One more message of the slow lane today; which day that is."""
     day = day_of(now, to_zone(business.timezone))
     key = {"connection_id": connection.id, "day": day}
     session.execute(insert_or_ignore(session.get_bind().dialect, LaneDayRow), {**key, "claimed": 0, "last_at": now})
     row = session.get_one(LaneDayRow, (connection.id, day), with_for_update=True, populate_existing=True)
     row.claimed, row.last_at = row.claimed + 1, now
+    return day
 
 
 def uncount_in_day(session: Session, row: MessageRow) -> None:
-    """A message that was claimed in the slow lane never left: while the phone is away none uses up the day."""
-    business = session.get_one(BusinessRow, row.business_id)
-    day = day_of(row.at, to_zone(business.timezone))
+    """A message that was claimed never left: it gives back the place that it took, if it took one, so that none uses
+    up the day while the phone is away.
+    """
+    if row.counted_day is None:
+        return
     counted = (
         col(LaneDayRow.connection_id) == row.connection_id,
-        col(LaneDayRow.day) == day,
+        col(LaneDayRow.day) == row.counted_day,
         col(LaneDayRow.claimed) > 0,
     )
     session.execute(
@@ -105,6 +108,7 @@ def uncount_in_day(session: Session, row: MessageRow) -> None:
         .values(claimed=LaneDayRow.claimed - 1)
         .execution_options(synchronize_session=False)
     )
+    row.counted_day = None
 
 
 # ---------------------------------------------------------------- closing

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, update
 from sqlmodel import Session, col
 
 from boton.domain.reminders import NewReminder, Reminder, ReminderStatus
@@ -15,13 +15,13 @@ from boton.errors import NotFound
 from boton.ids import Prefix, new_id
 from boton.ports import AcceptedReminder, Advanced, CancelledReminder, IdempotencyKey, Page, ReminderPatch
 from boton.store.aliases import ensure_chats, find_chat_id
+from boton.store.contacts import introduce
 from boton.store.engine import Database
 from boton.store.firing import advance, look
 from boton.store.idempotency import claim_key, find_answer
 from boton.store.moving import cancel_reminder, change_reminder
 from boton.store.reminder_rows import fetch_firings, from_timing, planned_rows, to_reminder
 from boton.store.sends import active_connection
-from boton.store.steps import lock_chat
 from boton.store.tables import ChatRow, FiringRow, ReminderRow
 
 Answer = Callable[[Reminder], dict[str, Any]]
@@ -47,8 +47,13 @@ class SqlReminderStore:
     ) -> tuple[Sequence[Reminder], int]:
         return await self._db.read(lambda session: _list(session, business_id, page, status, jid))
 
-    async def change_reminder(self, business_id: str, reminder_id: str, patch: ReminderPatch) -> Reminder:
-        await self._db.write(lambda session: change_reminder(session, business_id, reminder_id, patch))
+    async def note_started(self, reminder_id: str) -> None:
+        await self._db.write(lambda session: _note_started(session, reminder_id))
+
+    async def change_reminder(
+        self, business_id: str, reminder_id: str, patch: ReminderPatch, now: datetime
+    ) -> Reminder:
+        await self._db.write(lambda session: change_reminder(session, business_id, reminder_id, patch, now))
         return await self.fetch_reminder(business_id, reminder_id)
 
     async def cancel_reminder(self, business_id: str, reminder_id: str, now: datetime) -> CancelledReminder:
@@ -88,11 +93,9 @@ def _accept(
 def _chat(session: Session, new: NewReminder) -> ChatRow:
     jid = new.recipient.jid
     chat_id = ensure_chats(session, new.business_id, [jid], new.accepted_at)[jid]
-    if not new.recipient.known:
-        return session.get_one(ChatRow, chat_id)
-    chat = lock_chat(session, chat_id)
-    chat.known = True
-    return chat
+    if new.recipient.known:
+        introduce(session, [chat_id], new.accepted_at)
+    return session.get_one(ChatRow, chat_id, populate_existing=True)
 
 
 def _values(new: NewReminder, connection_id: str, chat_id: str) -> dict[str, Any]:
@@ -113,9 +116,24 @@ def _values(new: NewReminder, connection_id: str, chat_id: str) -> dict[str, Any
         "respect_quiet_hours": new.respect_quiet_hours,
         "next_at": next_at,
         "created_at": new.accepted_at,
-        "next_step_at": next_at,
+        "next_step_at": new.accepted_at,
         **from_timing(new.timing),
     }
+
+
+def _note_started(session: Session, reminder_id: str) -> None:
+    """Only as it was accepted: since then it may have been moved, held, looked at or have fired."""
+    untouched = (
+        col(ReminderRow.id) == reminder_id,
+        col(ReminderRow.status) == ReminderStatus.SCHEDULED.value,
+        col(ReminderRow.next_step_at) == col(ReminderRow.created_at),
+    )
+    session.execute(
+        update(ReminderRow)
+        .where(*untouched)
+        .values(next_step_at=ReminderRow.next_at)
+        .execution_options(synchronize_session=False)
+    )
 
 
 # ---------------------------------------------------------------- telling

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlmodel import Session, col
 
 from boton.domain.events import NewEvent
-from boton.domain.messages import SPOKEN_BY_THE_BOT, Lane, MessageError, MessageKind, MessageStatus, may_become
+from boton.domain.messages import SPOKEN_BY_THE_BOT, MessageError, MessageStatus, may_become
 from boton.domain.sends import SendCategory
 from boton.ports import Result
 from boton.store.dialogues import settle_drafts
@@ -21,9 +21,6 @@ from boton.store.tables import ChatRow, MessageRow, SendRow
 _TOO_LATE = MessageError(code="not_sent", detail="it turned out, too late to send it, that it never left")
 _REFUSALS = 3
 """Times that WhatsApp may refuse the number for one message before the message fails."""
-
-_COLD = frozenset({MessageKind.OPENING, MessageKind.MARKETING})
-"""What counts in the slow lane's day also when it goes to a known contact."""
 
 
 def record_results(session: Session, results: Sequence[Result], now: datetime) -> list[NewEvent]:
@@ -77,8 +74,7 @@ def _read(row: MessageRow, result: Result) -> tuple[MessageStatus, MessageError 
 
 def _take_back(session: Session, chat: ChatRow, row: MessageRow, now: datetime) -> None:
     """The message never left: it is due again, and nobody saw it."""
-    if row.lane == Lane.SLOW and (row.kind in _COLD or not chat.known):
-        uncount_in_day(session, row)
+    uncount_in_day(session, row)
     row.attempt_id, row.at = None, row.created_at
     unshow_in_chat(session, chat, row)
     if row.send_id is None:

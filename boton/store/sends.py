@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import bindparam, func, select
 from sqlmodel import Session, col
 
 from boton.domain.pacing import WaitReason
@@ -16,6 +16,7 @@ from boton.ports import IdempotencyKey, Page
 from boton.store.accepting import KnownChat, Prepared, first_answer, prepare
 from boton.store.aliases import ensure_chats, find_with_chats, select_with_chats
 from boton.store.bulk import insert_bulk
+from boton.store.contacts import introduce
 from boton.store.ending import (
     AT_ONCE,
     cancel,
@@ -145,18 +146,12 @@ def prepare_send(session: Session, new: NewSend, connection_id: str, chats: Mapp
 
 
 def store_send(session: Session, prepared: Prepared) -> None:
+    if prepared.introduced:
+        introduce(session, prepared.introduced, prepared.answer.send.created_at)
     insert_bulk(session, prepared.sends)
     if prepared.conversations is not None:
         insert_bulk(session, prepared.conversations)
     insert_bulk(session, prepared.messages)
-    _introduce(session, prepared.introduced)
-
-
-def _introduce(session: Session, chat_ids: Sequence[str]) -> None:
-    """The client says that these customers are contacts."""
-    for start in range(0, len(chat_ids), _CHATS_AT_ONCE):
-        some = col(ChatRow.id).in_(chat_ids[start : start + _CHATS_AT_ONCE])
-        session.execute(update(ChatRow).where(some).values(known=True).execution_options(synchronize_session=False))
 
 
 def _accept_at_once(session: Session, new: NewSend, idempotency: IdempotencyKey | None) -> AcceptedSend:

@@ -366,7 +366,9 @@ class TokenDayRow(SQLModel, table=True):
 
 
 class MessageRow(SQLModel, table=True):
-    """A message either way. `text` is NULL only for an opening that the model has not written yet."""
+    """A message either way. `text` is NULL only for an opening that the model has not written yet. `counted_day`: the
+    day of the slow lane in which its claim counts (`LaneDayRow.day`); NULL: in none.
+    """
 
     __tablename__ = "message"
     __table_args__ = (
@@ -436,6 +438,7 @@ class MessageRow(SQLModel, table=True):
     expires_at: datetime | None = _moment(default=None)
     attempt_id: str | None = None
     epoch: int | None = Field(default=None, sa_type=BigInteger)
+    counted_day: str | None = None
     error_code: str | None = None
     error_detail: str | None = None
     sent_at: datetime | None = _moment(default=None)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import case, delete, func, select, update
 from sqlmodel import Session, col
 
 from boton.domain.events import KEPT_FOR
@@ -16,6 +17,7 @@ from boton.ports import Overdue
 from boton.store.columns import UtcDateTime
 from boton.store.engine import Database
 from boton.store.events import forget_before
+from boton.store.expiring import expire_some, find_late
 from boton.store.inserts import insert_or_ignore
 from boton.store.outages import forget_outages
 from boton.store.tables import (
@@ -49,8 +51,23 @@ class SqlWorkStore:
     async def list_overdue(self, now: datetime, grace: timedelta, limit: int) -> Sequence[Overdue]:
         return await self._db.read(lambda session: _list_overdue(session, now, grace, limit))
 
-    async def postpone(self, overdue: Sequence[Overdue], now: datetime, until: datetime) -> None:
-        await self._db.write(lambda session: _postpone(session, overdue, now, until))
+    async def postpone(
+        self, overdue: Sequence[Overdue], now: datetime, until: datetime, *, started: bool = True
+    ) -> None:
+        await self._db.write(lambda session: _postpone(session, overdue, now, until, started=started))
+
+    async def expire_late(self, overdue: Sequence[Overdue], now: datetime) -> Sequence[Overdue]:
+        ids = [one.id for one in overdue if one.kind == "send"]
+        late = await self._db.read(lambda session: find_late(session, ids, now)) if ids else []
+        over = {id for id in late if await self._expire(id, now)}
+        return [one for one in overdue if one.kind != "send" or one.id not in over]
+
+    async def _expire(self, send_id: str, now: datetime) -> bool:
+        """In pieces, so that other writers need not wait for all of it; whether the send is over."""
+        more, is_over = True, False
+        while more:
+            more, is_over = await self._db.write(partial(expire_some, send_id=send_id, now=now))
+        return is_over
 
     async def note_namespace(self, namespace_id: str, now: datetime) -> bool:
         return await self._db.write(lambda session: _note_namespace(session, namespace_id, now))
@@ -99,17 +116,19 @@ def _to_overdue(kind: str, row: Any) -> Overdue:
     )
 
 
-def _postpone(session: Session, overdue: Sequence[Overdue], now: datetime, until: datetime) -> None:
+def _postpone(session: Session, overdue: Sequence[Overdue], now: datetime, until: datetime, *, started: bool) -> None:
     """What was finished or became due anew in the meantime is left as it is."""
     for kind, table in _KINDS:
         ids = [one.id for one in overdue if one.kind == kind]
-        if ids:
-            session.execute(
-                update(table)
-                .where(table.id.in_(ids), table.next_step_at < now)
-                .values(next_step_at=until)
-                .execution_options(synchronize_session=False)
-            )
+        if not ids:
+            continue
+        these = update(table).where(table.id.in_(ids), table.next_step_at < now)
+        if kind == "send" and started:
+            later = case((col(SendRow.send_at) > until, col(SendRow.send_at)), else_=until)
+            these = these.values(next_step_at=later)
+        else:
+            these = these.values(next_step_at=until)
+        session.execute(these.execution_options(synchronize_session=False))
 
 
 def _note_namespace(session: Session, namespace_id: str, now: datetime) -> bool:

@@ -1,4 +1,4 @@
-"""What an incoming message changes for the sends that wait for its writer."""
+"""What changes for the sends that wait for a customer who becomes a contact: by writing, or by word of the client."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from sqlalchemy import update
 from sqlmodel import col
 
 from boton.domain.gateway import Inbound
+from boton.domain.reminders import NewReminder, Plan, Planned, Timing
+from boton.domain.sends import NewRecipient, SendKind
 from boton.store.engine import Database
+from boton.store.reminders import SqlReminderStore
 from boton.store.tables import ChatRow, SendRow
 from tests.store.builders import NOW, at, jid_of
-from tests.store.stage import NUMBER, OTHER, Stage, incoming, set_stage, typed
+from tests.store.stage import NUMBER, OTHER, Stage, incoming, numbers, set_stage, typed
 
 LATER = at(86_400)
 
@@ -87,3 +90,35 @@ async def test_answer_ends_the_count_of_unanswered_marketing(database: Database)
     assert await unanswered_after(incoming(history=True, when=at(-90))) == 2
     assert await unanswered_after(typed()) == 2
     assert await unanswered_after(incoming("gracias", when=NOW)) == 0
+
+
+@pytest.mark.parametrize("how", ["send", "bulk", "reminder", "patch"])
+async def test_send_that_waits_for_whom_the_client_introduces_is_looked_at(database: Database, how: str) -> None:
+    stage = await set_stage(database)
+    accepted, other, paused = await stage.accept(NUMBER), await stage.accept(OTHER), await stage.accept(NUMBER)
+    for one, moment in ((accepted, LATER), (other, LATER), (paused, None)):
+        await _wait_until(stage, one.send.id, moment)
+    introduced = NewRecipient(to=NUMBER, jid=jid_of(NUMBER), text="hola", known=True)
+    if how == "patch":
+        await stage.change(NUMBER, known=True, now=at(5))
+    elif how == "reminder":
+        await _remind(stage, introduced, at(5))
+    else:
+        strangers = [NewRecipient(to=one, jid=jid_of(one), text="hola") for one in numbers(60 if how == "bulk" else 1)]
+        await stage.accept(recipients=(introduced, *strangers), accepted_at=at(5))
+    assert await _next_step(stage, accepted.send.id) == at(5)
+    assert await _next_step(stage, other.send.id) == LATER
+    assert await _next_step(stage, paused.send.id) is None
+    assert (await stage.chat()).known
+
+
+async def _remind(stage: Stage, recipient: NewRecipient, accepted_at: datetime) -> None:
+    new = NewReminder(
+        business_id=stage.business.id,
+        recipient=recipient,
+        kind=SendKind.MESSAGE,
+        timing=Timing(starts_at=LATER),
+        plan=Plan(firings=(Planned(at=LATER, expires_at=at(90_000)),)),
+        accepted_at=accepted_at,
+    )
+    await SqlReminderStore(stage.database).accept_reminder(new, lambda _: {})

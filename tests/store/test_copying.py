@@ -303,11 +303,11 @@ async def test_resumed_work_is_overdue_and_its_answers_are_written_anew(restored
     assert await turns.close_turn(brief.turn_id, ModelAnswer(text="De nada."), at(60)) != [scene.draft]
 
 
-async def test_what_is_scheduled_for_later_is_not_hurried(restored: Restored) -> None:
+async def test_what_is_scheduled_for_later_waits_in_its_workflow_from_now_on(restored: Restored) -> None:
     held = [one for one in await restored.holds.list_held() if one.id == restored.scene.scheduled]
     await restored.holds.resume(held, at(60))
     row = await restored.one(SendRow, restored.scene.scheduled)
-    assert (row.status, row.next_step_at, row.hold) == ("scheduled", at(7200), None)
+    assert (row.status, row.next_step_at, row.hold) == ("scheduled", at(0), None)
 
 
 async def test_cancelled_work_never_goes_out(restored: Restored) -> None:

@@ -18,7 +18,7 @@ from boton.store.ending import cancel, cancel_queued, end_if_over, lock_send
 from boton.store.engine import Database
 from boton.store.tables import ConversationRow, SendRow
 from tests.store.builders import NOW, a_business, at
-from tests.store.stage import NUMBER, OTHER, Stage, not_sent, numbers, sent, set_stage, unconfirmed
+from tests.store.stage import NUMBER, OTHER, Stage, not_sent, numbers, sent, set_stage, typed, unconfirmed
 
 ANSWER = ModelAnswer(text="¡Hola!")
 CANCELLED = MessageError(code="send_cancelled", detail="the send was cancelled before this message left")
@@ -78,21 +78,21 @@ async def test_resumed_send_goes_on_where_it_stopped(database: Database) -> None
 
 
 @pytest.mark.parametrize(
-    ("send_at", "now", "status", "due"),
+    ("send_at", "now", "status"),
     [
-        (None, at(60), SendStatus.QUEUED, at(60)),
-        (at(3600), at(60), SendStatus.SCHEDULED, at(3600)),
-        (at(3600), at(7200), SendStatus.QUEUED, at(7200)),
+        (None, at(60), SendStatus.QUEUED),
+        (at(3600), at(60), SendStatus.SCHEDULED),
+        (at(3600), at(7200), SendStatus.QUEUED),
     ],
 )
 async def test_resumed_send_is_as_it_was(
-    database: Database, send_at: datetime | None, now: datetime, status: SendStatus, due: datetime
+    database: Database, send_at: datetime | None, now: datetime, status: SendStatus
 ) -> None:
     stage = await set_stage(database)
     accepted = await stage.accept(send_at=send_at)
     await _pause(stage, accepted)
     resumed = await _resume(stage, accepted, now)
-    assert (resumed.status, resumed.next_step_at) == (status, due)
+    assert (resumed.status, resumed.next_step_at) == (status, now)
 
 
 async def test_held_send_is_no_longer_held_when_it_is_resumed(database: Database) -> None:
@@ -267,3 +267,47 @@ async def test_what_waits_for_the_pacing_is_due_when_it_changes(database: Databa
         None,
         later,
     ]
+
+
+# -------------------------------------------------------------------- the last message of a halted send
+
+
+async def _halt(stage: Stage, accepted: AcceptedSend, *, cancels: bool) -> None:
+    await (_cancel if cancels else _pause)(stage, accepted)
+
+
+@pytest.mark.parametrize("cancels", [False, True])
+@pytest.mark.parametrize("how", ["recovered", "recorded by a link of the past", "seen on the phone"])
+async def test_halted_send_is_over_with_its_last_message_whoever_settles_it(
+    database: Database, how: str, cancels: bool
+) -> None:
+    stage = await set_stage(database)
+    accepted = await stage.accept(NUMBER, OTHER)
+    await stage.record(sent(await stage.claim(accepted.send.id)))
+    attempt = await stage.claim(accepted.send.id)
+    await _halt(stage, accepted, cancels=cancels)
+    if how == "seen on the phone":
+        await stage.receive(typed(number=OTHER, attempt_id=attempt.id, whatsapp_id="W9"), now=at(7))
+    elif how == "recovered":
+        await stage.record(sent(attempt), now=at(7))
+        await stage.record(sent(attempt), now=at(8))
+    else:
+        await stage.connections.raise_epoch(stage.connection.id, NOW)
+        await stage.advance(accepted.send.id, record=sent(attempt), now=at(7))
+    over = await _fetch(stage, accepted)
+    assert over.status is (SendStatus.CANCELLED if cancels else SendStatus.FINISHED)
+    assert (over.finished_at, over.next_step_at) == (at(7), None)
+    assert over.counts == {MessageStatus.SENT: 2}
+    assert await stage.advance(accepted.send.id) == Idle(why="not_owner" if "past" in how else "done")
+    assert len(await stage.told(EventType.SEND_FINISHED)) == 1
+
+
+async def test_paused_send_of_which_something_is_queued_still_is_not_over(database: Database) -> None:
+    stage = await set_stage(database)
+    accepted = await stage.accept(NUMBER, OTHER)
+    attempt = await stage.claim(accepted.send.id)
+    await _pause(stage, accepted)
+    await stage.record(sent(attempt))
+    assert (await _fetch(stage, accepted)).status is SendStatus.PAUSED
+    await stage.record(not_sent(attempt))
+    assert await stage.told(EventType.SEND_FINISHED) == []

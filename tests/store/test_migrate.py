@@ -105,3 +105,13 @@ async def test_processes_that_migrate_at_once_do_not_disturb_each_other(empty_ur
     errors = [(await process.communicate())[1].decode() for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0, 0], errors
     check(empty_url)
+
+
+def test_store_of_the_version_before_is_brought_up_to_date(store_url: str) -> None:
+    _execute(store_url, "ALTER TABLE message DROP COLUMN counted_day")
+    _execute(store_url, "UPDATE alembic_version SET version_num = '0002'")
+    with pytest.raises(StoreNotMigrated, match="boton migrate"):
+        check(store_url)
+    migrate(store_url)
+    check(store_url)
+    _execute(store_url, "SELECT counted_day FROM message")

@@ -659,3 +659,47 @@ async def test_cancelled_send_is_looked_at_until_its_last_attempt_has_ended(data
     send = await stage.sends.fetch_send(stage.business.id, accepted.send.id)
     assert (send.status, send.finished_at, send.next_step_at) == (SendStatus.CANCELLED, at(7), None)
     assert send.counts == {MessageStatus.CANCELLED: 3}
+
+
+# -------------------------------------------------------------------- what a message that never left gives back
+
+
+async def test_message_that_never_left_gives_back_its_place_though_its_recipient_is_known_meanwhile(
+    database: Database,
+) -> None:
+    stage = await _set(database, **SLOW_ONLY)
+    accepted = await stage.accept(*numbers(2))
+    await stage.claim(accepted.send.id)
+    attempt = await stage.claim(accepted.send.id)
+    await _know(stage, numbers(2)[1])
+    await stage.record(not_sent(attempt))
+    assert await _day(stage) == {"2026-03-02": 1}
+
+
+async def test_message_that_took_no_place_gives_none_back(database: Database) -> None:
+    """It went to a known contact, or nothing was paced, when it was claimed."""
+    stage = await _set(database, **SLOW_ONLY)
+    accepted = await stage.accept(*numbers(3))
+    await stage.claim(accepted.send.id)
+    await _know(stage, numbers(3)[1])
+    known = await stage.claim(accepted.send.id)
+    await stage.change(numbers(3)[1], known=False)
+    await stage.businesses.update_config(stage.business.id, {"pacing": None})
+    unpaced = await stage.claim(accepted.send.id)
+    for attempt in (known, unpaced):
+        await stage.record(not_sent(attempt))
+    assert await _day(stage) == {"2026-03-02": 1}
+
+
+async def test_place_is_given_back_once_and_to_its_own_day(database: Database) -> None:
+    """The calendar may have moved between the claim and its end: the business changed its time zone."""
+    stage = await _set(database, **SLOW_ONLY)
+    accepted = await stage.accept(*numbers(3))
+    late = at(11.5 * HOUR)
+    await stage.claim(accepted.send.id)
+    attempt = await stage.claim(accepted.send.id, now=late)
+    await stage.claim(accepted.send.id, now=at(13 * HOUR))
+    await stage.businesses.update_config(stage.business.id, {"timezone": "Pacific/Auckland"})
+    for _ in range(2):
+        await stage.record(not_sent(attempt))
+    assert await _day(stage) == {"2026-03-02": 1, "2026-03-03": 1}

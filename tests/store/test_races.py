@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Awaitable, Coroutine
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import psycopg
@@ -20,13 +21,13 @@ from sqlmodel import Session
 from boton.domain.events import EventType, NewEvent
 from boton.domain.gateway import Attempt, GatewayEvent
 from boton.domain.messages import Lane, MessageStatus
-from boton.domain.sends import AcceptedSend, Send, SendKind, SendStatus
+from boton.domain.sends import AcceptedSend, NewRecipient, Send, SendKind, SendStatus
 from boton.errors import Conflict, StaleEpoch
 from boton.ports import Idle, ModelAnswer
 from boton.store.engine import Database, Work, open_database
 from boton.store.events import append_events
 from boton.store.tables import SendRow, TurnRow
-from tests.store.builders import NOW, at
+from tests.store.builders import NOW, at, jid_of
 from tests.store.stage import NUMBER, OTHER, Stage, incoming, not_sent, numbers, receipt, sent, set_stage, typed
 
 T = TypeVar("T")
@@ -205,6 +206,30 @@ async def _is_conflict(awaitable: Awaitable[Any]) -> bool:
     return False
 
 
+# -------------------------------------------------------------------- claim against expiry by the sweeper
+
+
+async def test_expiry_waits_for_a_claim_and_takes_the_rest(two: Two) -> None:
+    accepted = await two.quick.accept(NUMBER, OTHER, expires_at=at(60))
+    overdue = [one for one in await two.quick.work.list_overdue(at(99), timedelta(0), 9) if one.kind == "send"]
+    step, left = await two.race(two.slow.advance(accepted.send.id), two.quick.work.expire_late(overdue, at(99)))
+    assert isinstance(step, Attempt)
+    assert list(left) == overdue
+    assert [await two.quick.status(accepted, place) for place in (0, 1)] == [
+        MessageStatus.SENDING,
+        MessageStatus.EXPIRED,
+    ]
+
+
+async def test_claim_waits_for_an_expiry_and_finds_nothing(two: Two) -> None:
+    accepted = await two.quick.accept(NUMBER, expires_at=at(60))
+    overdue = await two.quick.work.list_overdue(at(99), timedelta(0), 9)
+    left, step = await two.race(two.slow.work.expire_late(overdue, at(99)), two.quick.advance(accepted.send.id))
+    assert [one for one in left if one.kind == "send"] == []
+    assert step == Idle(why="done")
+    assert len(await two.quick.told(EventType.SEND_FINISHED)) == 1
+
+
 # -------------------------------------------------------------------- claim against takeover and flags
 
 
@@ -333,10 +358,9 @@ async def test_send_is_not_finished_beside_an_uncommitted_claim(two: Two) -> Non
 async def test_send_is_not_finished_beside_a_message_that_becomes_due_again(two: Two) -> None:
     accepted = await two.quick.accept()
     attempt = await two.quick.claim(accepted.send.id)
-    _, step = await two.beside(two.slow.record(not_sent(attempt)), two.quick.advance(accepted.send.id))
-    assert isinstance(step, Idle)
-    assert step.why == "wait"
-    assert (await two.quick.claim(accepted.send.id)).message_id == attempt.message_id
+    _, step = await two.race(two.slow.record(not_sent(attempt)), two.quick.advance(accepted.send.id))
+    assert isinstance(step, Attempt)
+    assert step.message_id == attempt.message_id
 
 
 async def test_send_is_finished_once(two: Two) -> None:
@@ -618,3 +642,10 @@ async def test_openings_that_are_written_together_lock_chats_in_one_order(two: T
     accepted = await two.quick.accept(high_number, low_number, kind=SendKind.INSTRUCTION)
     ids = [one.message_id for one in accepted.recipients]
     await _takes_in_order(two, low, high, two.quick.turns.open_openings(ids, NOW))
+
+
+async def test_contacts_whom_a_send_introduces_are_locked_in_one_order(two: Two) -> None:
+    (low, low_number), (high, high_number) = await _two_chats(two.quick)
+    recipients = [NewRecipient(to=one, jid=jid_of(one), text="x", known=True) for one in (high_number, low_number)]
+    await _takes_in_order(two, low, high, two.quick.accept(recipients=tuple(recipients)))
+    assert (await two.quick.chat(low_number)).known

@@ -19,7 +19,7 @@ from boton.ports import Advanced, IdempotencyKey, Idle, Page, ReminderPatch
 from boton.store.engine import Database
 from boton.store.reminders import SqlReminderStore
 from boton.store.tables import ChatRow, ConnectionRow, ConversationRow, FiringRow, MessageRow, ReminderRow, SendRow
-from tests.store.builders import NOW, a_business
+from tests.store.builders import NOW, a_business, at
 from tests.store.stage import JID, NUMBER, OTHER, Stage, incoming, jid_of, minutes, sent, set_stage, typed
 
 KEY = IdempotencyKey(key="k1", path="/api/v1/reminders", body_hash="a" * 64)
@@ -63,10 +63,12 @@ class Reminders:
         """`after`: minutes."""
         return await self.store.advance_reminder(reminder.id, minutes(after))
 
-    async def change(self, reminder: Reminder, timing: Timing | None = None, **values: Any) -> Reminder:
+    async def change(
+        self, reminder: Reminder, timing: Timing | None = None, *, after: float = 1, **values: Any
+    ) -> Reminder:
         planned = None if timing is None else plan(timing, None, timedelta(hours=6), NOW)
         patch = ReminderPatch(values=values, timing=timing, plan=planned)
-        return await self.store.change_reminder(self.stage.business.id, reminder.id, patch)
+        return await self.store.change_reminder(self.stage.business.id, reminder.id, patch, minutes(after))
 
     async def cancel(self, reminder: Reminder, after: float = 1) -> tuple[str, ...]:
         cancelled = await self.store.cancel_reminder(self.stage.business.id, reminder.id, minutes(after))
@@ -103,7 +105,7 @@ async def test_reminder_is_told_as_it_was_accepted(reminders: Reminders) -> None
     assert await reminders.fetch(reminder) == reminder
     assert (reminder.status, reminder.message, reminder.instruction) == (ReminderStatus.SCHEDULED, "Tu turno", None)
     assert (reminder.to, reminder.jid, reminder.reference) == (NUMBER, JID, "t-17")
-    assert reminder.next_at == await reminders.next_step_at(reminder) == minutes(12 * 60)
+    assert (reminder.next_at, await reminders.next_step_at(reminder)) == (minutes(12 * 60), NOW)
     assert [firing.at for firing in reminder.firings] == [minutes(12 * 60), minutes(23 * 60)]
 
 
@@ -151,7 +153,7 @@ async def test_another_business_sees_nothing(reminders: Reminders) -> None:
     assert await reminders.store.list_reminders(stranger.id, Page(page=0, page_size=9)) == ([], 0)
     for asking in (
         reminders.store.fetch_reminder(stranger.id, reminder.id),
-        reminders.store.change_reminder(stranger.id, reminder.id, patch),
+        reminders.store.change_reminder(stranger.id, reminder.id, patch, NOW),
         reminders.store.cancel_reminder(stranger.id, reminder.id, NOW),
     ):
         with pytest.raises(NotFound):
@@ -523,8 +525,9 @@ async def test_opening_of_a_reminder_leaves_a_chat_to_the_human_who_took_it_afte
 # ---------------------------------------------------------------- the sweeper
 
 
-async def test_pending_reminder_is_overdue_only_after_its_time(reminders: Reminders) -> None:
+async def test_started_reminder_is_overdue_only_after_its_time(reminders: Reminders) -> None:
     reminder = await reminders.accept()
+    await reminders.store.note_started(reminder.id)
     work = reminders.stage.work
     grace = timedelta(seconds=30)
 
@@ -538,6 +541,39 @@ async def test_pending_reminder_is_overdue_only_after_its_time(reminders: Remind
     assert await overdue(0) == [reminder.id]
     await reminders.advance(reminder, 0)
     assert await overdue(1) == []
+
+
+async def test_reminder_whose_start_failed_is_overdue_long_before_its_time(reminders: Reminders) -> None:
+    reminder = await reminders.accept()
+    (one,) = [
+        one
+        for one in await reminders.stage.work.list_overdue(at(31), timedelta(seconds=30), 10)
+        if one.kind == "reminder"
+    ]
+    assert one.id == reminder.id
+    await reminders.advance(reminder, 1)  # as its workflow looks, once the sweeper has woken it
+    assert await reminders.next_step_at(reminder) == minutes(60)
+
+
+async def test_moved_reminder_is_looked_at_by_its_workflow_or_the_sweeper(reminders: Reminders) -> None:
+    reminder = await reminders.accept()
+    await reminders.store.note_started(reminder.id)
+    await reminders.change(reminder, Timing(starts_at=minutes(120)), after=7)
+    assert await reminders.next_step_at(reminder) == minutes(7)
+    await reminders.store.note_started(reminder.id)
+    assert await reminders.next_step_at(reminder) == minutes(7)
+
+
+async def test_start_is_noted_too_late_for_what_has_moved_on(reminders: Reminders) -> None:
+    fired, held, cancelled = await reminders.accept(HOURLY), await reminders.accept(), await reminders.accept()
+    await reminders.advance(fired, 60)
+    await reminders.hold(held)
+    await reminders.advance(held, 1)
+    await reminders.cancel(cancelled)
+    for reminder in (fired, held, cancelled):
+        await reminders.store.note_started(reminder.id)
+    steps = [await reminders.next_step_at(one) for one in (fired, held, cancelled)]
+    assert steps == [minutes(120), None, minutes(1)]
 
 
 async def test_ended_reminder_is_never_overdue(reminders: Reminders) -> None:

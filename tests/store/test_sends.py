@@ -141,21 +141,17 @@ async def test_recipients_who_are_one_chat_are_stored_once(database: Database, s
 
 
 @pytest.mark.parametrize(
-    ("send_at", "status", "due"),
-    [
-        (None, SendStatus.QUEUED, NOW),
-        (at(3600), SendStatus.SCHEDULED, at(3600)),
-        (at(-60), SendStatus.QUEUED, NOW),
-    ],
+    ("send_at", "status"),
+    [(None, SendStatus.QUEUED), (at(3600), SendStatus.SCHEDULED), (at(-60), SendStatus.QUEUED)],
 )
-async def test_send_is_due_when_it_is_to_be_sent(
-    database: Database, sends: SqlSendStore, send_at: datetime | None, status: SendStatus, due: datetime
+async def test_send_is_to_be_started_at_once_whenever_it_is_to_be_sent(
+    database: Database, sends: SqlSendStore, send_at: datetime | None, status: SendStatus
 ) -> None:
     business, _ = await a_business(database)
     accepted = await sends.accept_send(a_send(business, NUMBERS, send_at=send_at))
     stored = await database.read(lambda session: session.get_one(SendRow, accepted.send.id).model_dump())
     assert accepted.send.status is status
-    assert (stored["status"], stored["next_step_at"]) == (status.value, due)
+    assert (stored["status"], stored["next_step_at"]) == (status.value, NOW)
 
 
 async def _make_known(database: Database, business_id: str, jid: str) -> None:

@@ -56,9 +56,11 @@ async def test_accepted_send_is_overdue_after_the_grace_until_it_is_finished(dat
     assert await _overdue(stage, minutes(60)) == []
 
 
-async def test_scheduled_send_is_overdue_only_after_its_time(database: Database) -> None:
+async def test_scheduled_send_is_overdue_until_its_workflow_has_looked_then_after_its_time(database: Database) -> None:
     stage = await set_stage(database)
     accepted = await stage.accept(send_at=minutes(60))
+    assert await _overdue(stage, at(31)) == [accepted.send.id]
+    await stage.advance(accepted.send.id, now=at(32))
     assert await _overdue(stage, minutes(60)) == []
     assert await _overdue(stage, minutes(61)) == [accepted.send.id]
 

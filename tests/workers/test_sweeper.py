@@ -30,6 +30,7 @@ class Work:
         self.namespace: str | None = None
         self.leases = 0
         self.purged = 0
+        self.late: set[str] = set()
         self.postponed: list[tuple[Overdue, datetime]] = []
 
     async def take_lease(self, name: str, holder: str, now: datetime, until: datetime) -> bool:
@@ -42,7 +43,14 @@ class Work:
         assert grace == timedelta(seconds=30)
         return self.work[:limit]
 
-    async def postpone(self, overdue: Sequence[Overdue], now: datetime, until: datetime) -> None:
+    async def expire_late(self, overdue: Sequence[Overdue], now: datetime) -> Sequence[Overdue]:
+        self.work = [one for one in self.work if one.id not in self.late]
+        return [one for one in overdue if one.id not in self.late]
+
+    async def postpone(
+        self, overdue: Sequence[Overdue], now: datetime, until: datetime, *, started: bool = True
+    ) -> None:
+        assert not overdue or started == (until - now == timedelta(minutes=2))
         self.postponed += [(one, until) for one in overdue]
         self.work = [one for one in self.work if one not in overdue]
 
@@ -143,6 +151,14 @@ async def test_what_cannot_be_started_does_not_stand_before_the_rest() -> None:
         (overdue("send", "snd_2"), NOW + timedelta(minutes=2)),
         (overdue("send", "snd_1"), NOW + timedelta(seconds=30)),
     ]
+
+
+async def test_send_for_which_it_is_too_late_is_not_started() -> None:
+    scene = Scene(overdue("send", "snd_1"), overdue("send", "snd_2"))
+    scene.work.late = {"snd_1"}
+    await scene.sweeper().sweep()
+    assert scene.starter.started == [("send", "snd_2", ())]
+    assert [one.id for one, _ in scene.work.postponed] == ["snd_2"]
 
 
 async def test_when_nothing_can_be_started_everything_stays_overdue() -> None:
