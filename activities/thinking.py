@@ -3,43 +3,44 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Protocol, TypeVar
+from typing import TypeVar
 
 from temporalio import activity
 
 from boton.domain.conversations import MODEL_ROUNDS, Occasion, TurnBrief
-from boton.errors import ModelContextTooLong, ModelMalformed
+from boton.domain.replies import split_reply
+from boton.domain.tokens import DEFAULT_BUDGET, shrink_budget
+from boton.errors import ModelContextTooLong, ModelMalformed, ModelRefused
 from boton.ports import ChatStep, LanguageModel, ModelAnswer, Prompt, TurnStore
 
 T = TypeVar("T")
 
 _HEARTBEAT_SECONDS = 2.0
-_SHRINKS = 4
 _REPAIRS = 1
 
-
-class Prompts(Protocol):
-    """Builds what a model is told."""
-
-    def build(self, brief: TurnBrief, *, shrink: int, with_tools: bool) -> Prompt:
-        """shrink: how often the model's server said that it was too long: each time with half of the history."""
-
-    def split(self, text: str) -> tuple[str, ...]:
-        """A long answer as the messages in which a person would write it."""
+ToPrompt = Callable[[TurnBrief, int, bool], Prompt]
+"""Builds what a model is told: of a turn, for so many tokens, with or without tools."""
 
 
 class Thinking:
-    """`clock` answers the present in UTC."""
+    """budget: tokens of a prompt. `clock` answers the present in UTC."""
 
     def __init__(
-        self, turns: TurnStore, model: LanguageModel, prompts: Prompts, clock: Callable[[], datetime]
+        self,
+        turns: TurnStore,
+        model: LanguageModel,
+        to_prompt: ToPrompt,
+        clock: Callable[[], datetime],
+        *,
+        budget: int = DEFAULT_BUDGET,
     ) -> None:
         self._turns = turns
         self._model = model
-        self._prompts = prompts
+        self._to_prompt = to_prompt
         self._clock = clock
+        self._budget = budget
         self._running: dict[tuple[str, int], asyncio.Task[ChatStep]] = {}
 
     async def answer(self, brief: TurnBrief) -> ChatStep:
@@ -63,23 +64,22 @@ class Thinking:
         said = text or next((one.text for one in reversed(brief.rounds) if one.text), "")
         if brief.occasion is Occasion.OPENING:
             return (said,)
-        return self._prompts.split(said) if said else ()
+        return split_reply(said)
 
     async def _ask(self, brief: TurnBrief) -> ModelAnswer:
-        for shrink in range(_SHRINKS):
+        """With less of the history each time that the server says that it is too much."""
+        budget: int | None = self._budget
+        while budget is not None:
             try:
-                return await self._ask_once(brief, shrink)
+                return await self._ask_once(brief, budget)
             except ModelContextTooLong:
-                if shrink == _SHRINKS - 1:
-                    raise
-        raise AssertionError("unreachable")
+                budget = shrink_budget(budget)
+        raise ModelRefused("The language model's window is too small for the rules and the newest message.")
 
-    async def _ask_once(self, brief: TurnBrief, shrink: int) -> ModelAnswer:
+    async def _ask_once(self, brief: TurnBrief, budget: int) -> ModelAnswer:
         """After its tools have done something, silence is an answer."""
         try:
-            return await self._model.answer(
-                self._prompts.build(brief, shrink=shrink, with_tools=_may_call(brief))
-            )
+            return await self._model.answer(self._to_prompt(brief, budget, _may_call(brief)))
         except ModelMalformed:
             if any(answer.ok for one in brief.rounds for answer in one.answers):
                 return ModelAnswer(text="")

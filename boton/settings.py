@@ -10,6 +10,7 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_vali
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from boton.domain.pacing import ClosingTimes
+from boton.domain.tokens import DEFAULT_BUDGET, SMALLEST_BUDGET
 from boton.errors import Invalid
 
 if TYPE_CHECKING:
@@ -58,6 +59,9 @@ class Settings(BaseSettings):
     slow_lane_429_seconds: float = Field(900, gt=0, le=_LONGEST_CLOSURE, description="closed by a 429")
 
     llm_base_url: str | None = None
+    llm_context_tokens: int = Field(
+        DEFAULT_BUDGET, ge=SMALLEST_BUDGET, description="tokens that a prompt may hold: at most the model's window"
+    )
     llm_api_key: SecretStr | None = Field(None, validation_alias=AliasChoices("BOTON_LLM_API_KEY", "OPENAI_API_KEY"))
     llm_model: str | None = None
 

@@ -13,11 +13,15 @@ from temporalio.worker import Worker
 
 from activities.chatting import ChatActivities
 from activities.reminding import ReminderActivities
+from activities.thinking import Thinking
 from boton import names
 from boton.clock import utc_now
+from boton.domain.conversations import TurnBrief
 from boton.llm.factory import open_model
+from boton.llm.own_tools import OWN_TOOLS
 from boton.llm.prompts import build_prompt
-from boton.ports import LanguageModel
+from boton.llm.tools import ToolRegistry
+from boton.ports import LanguageModel, Prompt
 from boton.settings import Settings
 from boton.store.engine import Database, open_database
 from boton.store.reminders import SqlReminderStore
@@ -39,6 +43,7 @@ _CACHED_WORKFLOWS = 50
 """Idle workflows cost no memory (10,000 reminders: 1.04 times; with the default of 1,000 it was 1.80: measured)."""
 
 _CONCURRENT_ACTIVITIES = 50
+TOOLS = ToolRegistry(OWN_TOOLS)
 
 
 def run(settings: Settings) -> None:
@@ -59,7 +64,7 @@ async def _run(settings: Settings) -> None:
         if client is not None:
             await _prepare(client)
             await asyncio.gather(
-                serve(lambda: _make_worker(client, database, model, metrics), stop),
+                serve(lambda: _make_worker(client, database, model, metrics, settings.llm_context_tokens), stop),
                 _make_sweeper(client, database).run(stop),
                 watch_queue_age(SqlWorkStore(database), metrics, stop),
             )
@@ -84,14 +89,25 @@ def _open_model(settings: Settings) -> LanguageModel:
     return open_model(settings.llm_base_url, key.get_secret_value() if key else None, settings.llm_model)
 
 
-def _make_worker(client: Client, database: Database, model: LanguageModel, metrics: Metrics) -> Worker:
-    chats = ChatActivities(MeasuredTurns(database, metrics), model, build_prompt, utc_now)
+def to_prompt(brief: TurnBrief, budget: int, with_tools: bool) -> Prompt:  # noqa: FBT001 - a port's signature
+    """What the model is told of a turn."""
+    return build_prompt(brief, budget=budget, registry=TOOLS if with_tools else None)
+
+
+def _make_worker(
+    client: Client, database: Database, model: LanguageModel, metrics: Metrics, budget: int
+) -> Worker:
+    turns = MeasuredTurns(database, metrics)
+    thinking = Thinking(turns, model, to_prompt, utc_now, budget=budget)
+    chats = ChatActivities(turns, thinking, TOOLS, utc_now)
     reminders = ReminderActivities(SqlReminderStore(database), TemporalStarter(client), utc_now)
     return Worker(
         client,
         task_queue=names.WORK_QUEUE,
         workflows=[SendWorkflow, ChatWorkflow, ConnectionWorkflow, ReminderWorkflow],
         activities=[
+            chats.advance_chat,
+            chats.run_tool,
             chats.compose_turn,
             chats.compose_openings,
             chats.give_up_turn,

@@ -10,7 +10,7 @@ from datetime import datetime
 from boton.clock import utc_now
 from boton.domain.conversations import TurnStatus
 from boton.errors import ModelError
-from boton.ports import LanguageModel, ModelAnswer, Prompt, WorkStore
+from boton.ports import ChatStep, LanguageModel, ModelAnswer, Prompt, WorkStore
 from boton.store.engine import Database
 from boton.store.turns import SqlTurnStore
 from boton.telemetry import Metrics
@@ -36,10 +36,13 @@ class MeasuredTurns(SqlTurnStore):
         super().__init__(database)
         self._metrics = metrics
 
-    async def close_turn(self, turn_id: str, answer: ModelAnswer, now: datetime) -> Sequence[str]:
-        drafts = await super().close_turn(turn_id, answer, now)
-        self._metrics.count_turn(TurnStatus.CLOSED)
-        return drafts
+    async def record_answer(
+        self, turn_id: str, number: int, answer: ModelAnswer, parts: Sequence[str], now: datetime
+    ) -> ChatStep:
+        step = await super().record_answer(turn_id, number, answer, parts, now)
+        if step.state != "run":
+            self._metrics.count_turn(TurnStatus.DROPPED if step.state == "think" else TurnStatus.CLOSED)
+        return step
 
     async def fail_turn(self, turn_id: str, code: str, detail: str, now: datetime) -> None:
         await super().fail_turn(turn_id, code, detail, now)

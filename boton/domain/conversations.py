@@ -55,31 +55,6 @@ class Conversation:
     ended_at: datetime | None
 
 
-class Occasion(StrEnum):
-    """Why the bot speaks."""
-
-    REPLY = "reply"  # the customer wrote
-    OPENING = "opening"  # it writes first, as an instruction says
-    FOLLOW_UP = "follow_up"  # the customer has not answered
-
-
-MODEL_ROUNDS = 5
-"""Answers of the model that one turn may take; the last one is given no tools."""
-
-RECOMPOSED = 2
-"""How often in a row a turn is written anew because the customer wrote meanwhile; then it is sent as it is."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EarlierConversation:
-    """How an earlier conversation of the chat ended. summary: the model's words, or None."""
-
-    ended_at: datetime
-    status: ConversationStatus
-    outcome: ConversationOutcome | None
-    summary: str | None
-
-
 class TurnStatus(StrEnum):
     OPEN = "open"  # the model has not answered yet
     CLOSED = "closed"  # the drafts are queued messages
@@ -96,25 +71,53 @@ class Line:
     at: datetime
 
 
+class Occasion(StrEnum):
+    """Why the bot speaks."""
+
+    REPLY = "reply"  # the customer wrote
+    OPENING = "opening"  # the bot writes first
+    FOLLOW_UP = "follow_up"  # the customer has not answered for a while
+
+
+MODEL_ROUNDS = 5
+"""Answers of the model that one turn may take; the last one is given no tools."""
+
+RECOMPOSED = 2
+"""How often in a row a turn is written anew because the customer wrote meanwhile; then it is sent as it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EarlierConversation:
+    """An ended conversation with the same customer. summary: written by the model of what the customer said."""
+
+    ended_at: datetime
+    status: ConversationStatus
+    outcome: ConversationOutcome | None = None
+    summary: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnBrief:
     """Everything the model needs for one turn, read in one transaction. `history` is oldest first.
 
-    opening: the bot writes first, as the conversation's instruction says; else it answers the newest message, or
-    follows up (`occasion`). rounds: what the model and its tools said in this turn already. earlier: conversations
-    that ended, oldest first. goal_reached: the last one was achieved or declined, and none goes on.
+    instruction: of the conversation, while it is open. rounds: what the model and its tools did in this turn so far.
+    earlier: ended conversations, oldest first. goal_reached: the conversation ended well a moment ago, and the customer
+    still writes.
     """
 
     turn_id: str
     chat_id: str
     connection_id: str
-    opening: bool
+    occasion: Occasion = Occasion.REPLY
     customer_name: str | None
     instruction: str | None
     history: tuple[Line, ...]
     config: BusinessConfig
     now: datetime
-    occasion: Occasion = Occasion.REPLY
     rounds: tuple[Round, ...] = ()
     earlier: tuple[EarlierConversation, ...] = ()
     goal_reached: bool = False
+
+    @property
+    def opening(self) -> bool:
+        return self.occasion is Occasion.OPENING

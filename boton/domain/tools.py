@@ -1,4 +1,4 @@
-"""What a model asks tools for, what they answer, and the effects that follow once its turn closes. Pure."""
+"""What a model asks to be done, what it is answered, and what follows from it. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from boton.domain.conversations import ConversationOutcome
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCall:
-    """arguments: JSON as the model wrote it, not checked yet."""
+    """arguments: the JSON text as the model wrote it, which may be no JSON at all."""
 
     id: str
     name: str
@@ -20,7 +20,7 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolAnswer:
-    """ok: the tool did what was asked; else `text` says what to change."""
+    """text: what the model is told of its call. ok: whether it was carried out."""
 
     call: ToolCall
     text: str
@@ -29,7 +29,7 @@ class ToolAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """One answer of the model that called tools, and what these answered."""
+    """One finished round of a turn: what the model said while it called its tools, and what these answered."""
 
     text: str
     answers: tuple[ToolAnswer, ...]
@@ -37,17 +37,23 @@ class Round:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinishConversation:
+    """The conversation is over. summary: in the customer's language, for the business."""
+
     outcome: ConversationOutcome
     summary: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandOff:
+    """A person of the business takes over."""
+
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleFollowUp:
+    """This text is sent then, as it is. at: in UTC."""
+
     at: datetime
     text: str
 
@@ -55,23 +61,33 @@ class ScheduleFollowUp:
 Effect = FinishConversation | HandOff | ScheduleFollowUp
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolOutcome:
+    """What a call came to. effect: applied in the transaction that closes the turn; a failed call has none."""
+
+    text: str
+    ok: bool
+    effect: Effect | None = None
+
+
 def effect_to_json(effect: Effect) -> dict[str, Any]:
+    """As the store keeps it."""
     match effect:
         case FinishConversation():
-            return {"type": "finish", "outcome": effect.outcome.value, "summary": effect.summary}
+            return {"kind": "finish", "outcome": effect.outcome.value, "summary": effect.summary}
         case HandOff():
-            return {"type": "hand_off", "reason": effect.reason}
+            return {"kind": "hand_off", "reason": effect.reason}
         case ScheduleFollowUp():
-            return {"type": "follow_up", "at": effect.at.isoformat(), "text": effect.text}
+            return {"kind": "follow_up", "at": effect.at.isoformat(), "text": effect.text}
 
 
 def effect_from_json(stored: dict[str, Any]) -> Effect:
-    """Raises KeyError, ValueError for what `effect_to_json` did not write."""
-    match stored["type"]:
+    """The effect that `effect_to_json` wrote. Raises ValueError for any other kind."""
+    match stored.get("kind"):
         case "finish":
             return FinishConversation(outcome=ConversationOutcome(stored["outcome"]), summary=stored["summary"])
         case "hand_off":
             return HandOff(reason=stored["reason"])
         case "follow_up":
             return ScheduleFollowUp(at=datetime.fromisoformat(stored["at"]), text=stored["text"])
-    raise ValueError(f"not an effect: {stored['type']}")
+    raise ValueError("an effect of an unknown kind")
