@@ -89,9 +89,7 @@ class Thinking:
 def _may_call(brief: TurnBrief) -> bool:
     """Not in the last round, nor when the model did not get its calls right in two rounds; openings call no tool."""
     failed = sum(any(not answer.ok for answer in one.answers) for one in brief.rounds)
-    return (
-        brief.occasion is not Occasion.OPENING and len(brief.rounds) < MODEL_ROUNDS - 1 and failed <= _REPAIRS
-    )
+    return brief.occasion is not Occasion.OPENING and len(brief.rounds) < MODEL_ROUNDS - 1 and failed <= _REPAIRS
 
 
 async def wait_heartbeating(task: asyncio.Task[T]) -> T:

@@ -22,7 +22,7 @@ CONNECTION_WORKFLOW = "ConnectionWorkflow"
 REMINDER_WORKFLOW = "ReminderWorkflow"
 
 LOOK = "look"
-"""The one signal every workflow takes: "the store changed, look again". A chat's says how long it is to be quiet first."""
+"""The one signal every workflow takes: "the store changed, look again". To a chat it says how long to wait first."""
 
 
 def fast_queue(connection_id: str) -> str:

@@ -361,9 +361,7 @@ class Link:
             if self._starter is None:
                 return
             try:
-                look = self._starter.look_at_chat(
-                    chat_id, self._connection.business_id, quiet_seconds=quiet_seconds
-                )
+                look = self._starter.look_at_chat(chat_id, self._connection.business_id, quiet_seconds=quiet_seconds)
                 await asyncio.wait_for(look, _LOOK_SECONDS)
             except Exception as error:  # noqa: BLE001 - the sweeper wakes it later
                 log.warning("chat not woken", extra={"chat": chat_id, "reason": type(error).__name__})

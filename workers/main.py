@@ -89,14 +89,12 @@ def _open_model(settings: Settings) -> LanguageModel:
     return open_model(settings.llm_base_url, key.get_secret_value() if key else None, settings.llm_model)
 
 
-def to_prompt(brief: TurnBrief, budget: int, with_tools: bool) -> Prompt:  # noqa: FBT001 - a port's signature
+def to_prompt(brief: TurnBrief, budget: int, with_tools: bool) -> Prompt:
     """What the model is told of a turn."""
     return build_prompt(brief, budget=budget, registry=TOOLS if with_tools else None)
 
 
-def _make_worker(
-    client: Client, database: Database, model: LanguageModel, metrics: Metrics, budget: int
-) -> Worker:
+def _make_worker(client: Client, database: Database, model: LanguageModel, metrics: Metrics, budget: int) -> Worker:
     turns = MeasuredTurns(database, metrics)
     thinking = Thinking(turns, model, to_prompt, utc_now, budget=budget)
     chats = ChatActivities(turns, thinking, TOOLS, utc_now)

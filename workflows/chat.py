@@ -125,7 +125,7 @@ class ChatWorkflow:
         cause = error.cause
         code = cause.type or "model_error" if isinstance(cause, ApplicationError) else "model_timeout"
         self._looked = True
-        return await workflow.execute_activity(
+        step: NextStep = await workflow.execute_activity(
             "give_up_turn",
             AdvanceChat(self._chat_id, code=code),
             result_type=NextStep,
@@ -133,6 +133,7 @@ class ChatWorkflow:
             retry_policy=policies.UNTIL_IT_WORKS,
             summary="the model gave no answer: the chat is left to a human",
         )
+        return step
 
     async def _run_tool(self, call: RunTool) -> None:
         self._tell("thinking", "A tool that the language model asked for is run.")

@@ -102,9 +102,7 @@ def _too_late(session: Session, chat: ChatRow, due: Sequence[MessageRow], now: d
 
 def _not_needed(session: Session, chat: ChatRow, due: Sequence[MessageRow]) -> AnswerDecision | None:
     """After the goal a mere "ok" needs no answer."""
-    said = [
-        Line(sender=Sender.CUSTOMER, type=MessageType(row.type), text=row.text or "", at=row.at) for row in due
-    ]
+    said = [Line(sender=Sender.CUSTOMER, type=MessageType(row.type), text=row.text or "", at=row.at) for row in due]
     if not needs_no_answer(said) or find_open(session, chat) is not None:
         return None
     reached = is_goal_reached(read_earlier(session, chat.id))
