@@ -17,9 +17,11 @@ from api.server import ApiServer, listen
 from api.services import Check, Links, Services
 from boton.ports import BusinessStore, ConnectionStore
 from boton.settings import Settings
+from boton.store.assistant import SqlAssistantStore
 from boton.store.businesses import SqlBusinessStore
 from boton.store.chats import SqlChatStore
 from boton.store.connections import SqlConnectionStore
+from boton.store.conversations import SqlConversationStore
 from boton.store.engine import Database, open_database
 from boton.store.events import SqlEventStore
 from boton.store.meta import SqlMetaStore
@@ -64,6 +66,8 @@ def build_services(
         chats=SqlChatStore(database),
         sends=SqlSendStore(database),
         reminders=SqlReminderStore(database),
+        conversations=SqlConversationStore(database),
+        assistant=SqlAssistantStore(database),
         events=events,
         bell=EventBell(events),
         connections=connections,

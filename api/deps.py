@@ -93,6 +93,23 @@ async def read_reminder_id(reminder_id: Annotated[str, Path(alias="id", max_leng
     return _check_id("reminder", reminder_id)
 
 
+async def read_conversation_id(conversation_id: Annotated[str, Path(alias="id", max_length=100)]) -> str:
+    return _check_id("conversation", conversation_id)
+
+
+async def read_one_chat(
+    jid: Annotated[str | None, Query(max_length=100, description="of one chat")] = None,
+) -> str | None:
+    """Raises Invalid for what is no person's JID."""
+    try:
+        return None if jid is None else str(parse_recipient(jid))
+    except InvalidRecipient as error:
+        raise Invalid(f"jid: {error.detail}", (("jid", error.detail),)) from None
+
+
+OneChat = Annotated[str | None, Depends(read_one_chat)]
+
+
 def _check_id(thing: str, id: str) -> str:
     """Raises NotFound for what cannot be an id."""
     if not _ID.fullmatch(id):
@@ -102,3 +119,4 @@ def _check_id(thing: str, id: str) -> str:
 
 SendId = Annotated[str, Depends(read_send_id)]
 ReminderId = Annotated[str, Depends(read_reminder_id)]
+ConversationId = Annotated[str, Depends(read_conversation_id)]

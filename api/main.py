@@ -13,7 +13,7 @@ from api import docs, problems
 from api.dashboard import pages
 from api.dashboard.admin import GuessBrake
 from api.middleware import HostCheck, Measure
-from api.routes import chats, config, events, operations, reminders, sends, status
+from api.routes import chats, config, conversations, events, operations, reminders, sends, status
 from api.services import Services
 from api.starting import Launcher
 from boton.telemetry import configure_logging
@@ -54,7 +54,7 @@ def create_app(services: Services) -> FastAPI:
 
 def _add_routes(app: FastAPI) -> None:
     """Prefixes stand on the routers themselves: a prefix given here would be missing in the metrics' routes."""
-    for room in (status, chats, sends, reminders, config, events, operations, pages):
+    for room in (status, chats, sends, conversations, reminders, config, events, operations, pages):
         app.include_router(room.router)
 
 

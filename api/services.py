@@ -10,7 +10,17 @@ from api.bell import EventBell
 from api.dashboard.admin import AdminAccess
 from boton.clock import utc_now
 from boton.domain.connections import Connection
-from boton.ports import BusinessStore, ChatStore, ConnectionStore, EventStore, ReminderStore, SendStore, WorkflowStarter
+from boton.ports import (
+    AssistantStore,
+    BusinessStore,
+    ChatStore,
+    ConnectionStore,
+    ConversationStore,
+    EventStore,
+    ReminderStore,
+    SendStore,
+    WorkflowStarter,
+)
 from boton.telemetry import Metrics
 
 Check = Callable[[], Awaitable[None]]
@@ -37,6 +47,8 @@ class Services:
     chats: ChatStore
     sends: SendStore
     reminders: ReminderStore
+    conversations: ConversationStore
+    assistant: AssistantStore
     events: EventStore
     bell: EventBell
     connections: ConnectionStore

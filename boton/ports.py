@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from boton.domain.businesses import Business, Caller, NewToken, Tally, Token
 from boton.domain.chats import Chat, ChatChange, Holder
 from boton.domain.connections import Connection, ConnectionStatus, Gateway
-from boton.domain.conversations import ConversationStatus, TurnBrief
+from boton.domain.conversations import Assistant, Conversation, ConversationStatus, TurnBrief
 from boton.domain.events import EventPage
 from boton.domain.gateway import Attempt, GatewayEvent, Outcome, Sent
 from boton.domain.messages import Lane, Message, MessageError, MessageKind, MessageStatus
@@ -289,6 +289,39 @@ class ReminderStore(Protocol):
 
     async def advance_reminder(self, reminder_id: str, now: datetime) -> Advanced:
         """Fires what is due, once; of several missed times only the newest. Raises NotFound."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelledConversation:
+    """chat_id: the chat whose workflow is to look at the store."""
+
+    conversation: Conversation
+    chat_id: str
+
+
+class ConversationStore(Protocol):
+    async def list_conversations(
+        self, business_id: str, page: Page, *, status: ConversationStatus | None = None, jid: str | None = None
+    ) -> tuple[Sequence[Conversation], int]:
+        """Newest first, and how many there are in all."""
+
+    async def fetch_conversation(self, business_id: str, conversation_id: str) -> Conversation:
+        """Raises NotFound."""
+
+    async def cancel_conversation(self, business_id: str, conversation_id: str, now: datetime) -> CancelledConversation:
+        """Ends it, and whatever of it is queued; cancelling twice changes nothing. Raises NotFound, Conflict when it
+        has ended otherwise.
+        """
+
+
+class AssistantStore(Protocol):
+    """How the language model does, as the worker has seen it: for all businesses."""
+
+    async def note_assistant(self, problem: str | None, now: datetime) -> None:
+        """problem: why it fails, with what to change; None: it answers. Writes only what is new."""
+
+    async def fetch_assistant(self) -> Assistant:
+        """Answering, until something else was seen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,12 +23,13 @@ from boton.llm.prompts import build_prompt
 from boton.llm.tools import ToolRegistry
 from boton.ports import LanguageModel, Prompt
 from boton.settings import Settings
+from boton.store.assistant import SqlAssistantStore
 from boton.store.engine import Database, open_database
 from boton.store.reminders import SqlReminderStore
 from boton.store.work import SqlWorkStore
 from boton.telemetry import Metrics, configure_logging, sdk_runtime, serve_metrics
 from boton.temporal import fetch_namespace_id, prepare_namespace, sandbox_runner
-from workers.measured import MeasuredModel, MeasuredTurns, watch_queue_age
+from workers.measured import MeasuredModel, MeasuredTurns, WatchedModel, watch_queue_age
 from workers.running import GRACE, connect_patiently, serve, stop_on_signals
 from workers.sweeper import Sweeper
 from workflows.chat import ChatWorkflow
@@ -58,7 +59,7 @@ async def _run(settings: Settings) -> None:
     runtime, sdk_port = sdk_runtime()
     server = serve_metrics(metrics, settings.metrics_port, sdk_port)
     database = open_database(settings.store_url)
-    model = MeasuredModel(_open_model(settings), metrics)
+    model = WatchedModel(MeasuredModel(_open_model(settings), metrics), SqlAssistantStore(database))
     try:
         client = await connect_patiently(settings.temporal(), runtime, stop)
         if client is not None:

@@ -9,8 +9,8 @@ from datetime import datetime
 
 from boton.clock import utc_now
 from boton.domain.conversations import TurnStatus
-from boton.errors import ModelError
-from boton.ports import ChatStep, LanguageModel, ModelAnswer, Prompt, WorkStore
+from boton.errors import ModelError, ModelMisconfigured
+from boton.ports import AssistantStore, ChatStep, LanguageModel, ModelAnswer, Prompt, WorkStore
 from boton.store.engine import Database
 from boton.store.turns import SqlTurnStore
 from boton.telemetry import Metrics
@@ -47,6 +47,37 @@ class MeasuredTurns(SqlTurnStore):
     async def fail_turn(self, turn_id: str, code: str, detail: str, now: datetime) -> None:
         await super().fail_turn(turn_id, code, detail, now)
         self._metrics.count_turn(TurnStatus.DROPPED)
+
+
+class WatchedModel:
+    """A language model of which `/status` tells when nothing works until a setting is changed."""
+
+    def __init__(self, model: LanguageModel, store: AssistantStore) -> None:
+        self._model = model
+        self._store = store
+        self._told: str | None = ""
+
+    async def answer(self, prompt: Prompt) -> ModelAnswer:
+        try:
+            answer = await self._model.answer(prompt)
+        except ModelMisconfigured as error:
+            await self._tell(error.detail)
+            raise
+        await self._tell(None)
+        return answer
+
+    async def close(self) -> None:
+        await self._model.close()
+
+    async def _tell(self, problem: str | None) -> None:
+        """A store that fails must not keep the customer waiting."""
+        if problem == self._told:
+            return
+        try:
+            await self._store.note_assistant(problem, utc_now())
+            self._told = problem
+        except Exception as error:  # noqa: BLE001 - the next answer tells
+            log.warning("state of the language model not noted", extra={"reason": type(error).__name__})
 
 
 class MeasuredModel:

@@ -10,16 +10,15 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.responses import JSONResponse
 
 from api.bodies import json_body
-from api.deps import Caller, Deps, Paging, ReminderId, Starting
+from api.deps import Caller, Deps, OneChat, Paging, ReminderId, Starting
 from api.docs import BODY_ERRORS, CONFLICT, ERRORS, V1, body_of
 from api.idempotency import KEY, to_idempotency
 from api.reminding import to_new_reminder, to_patch
 from api.schemas.reminders import ReminderChange, ReminderList, ReminderOut, ReminderPlanned, ReminderRequest
 from api.services import Services
 from api.starting import Launcher
-from boton.domain.jid import parse_recipient
 from boton.domain.reminders import ReminderStatus
-from boton.errors import Conflict, Invalid, InvalidRecipient
+from boton.errors import Conflict
 
 PATH = f"{V1}/reminders"
 
@@ -56,20 +55,12 @@ async def create_reminder(
     return JSONResponse(answer, status_code=201)
 
 
-def read_jid(jid: Annotated[str | None, Query(max_length=100, description="of one chat")] = None) -> str | None:
-    """Raises Invalid for what is no person's JID."""
-    try:
-        return None if jid is None else str(parse_recipient(jid))
-    except InvalidRecipient as error:
-        raise Invalid(f"jid: {error.detail}", (("jid", error.detail),)) from None
-
-
 @router.get("/reminders", summary="Reminders, newest first")
 async def list_reminders(
     caller: Caller,
     services: Deps,
     page: Paging,
-    jid: Annotated[str | None, Depends(read_jid)],
+    jid: OneChat,
     status: Annotated[ReminderStatus | None, Query(description="only those that are so")] = None,
 ) -> ReminderList:
     reminders, total = await services.reminders.list_reminders(caller.business_id, page, status=status, jid=jid)

@@ -16,7 +16,8 @@ router = APIRouter(prefix=V1, tags=["Status"], responses=ERRORS)
 async def get_status(caller: Caller, services: Deps) -> StatusOut:
     tally = await services.businesses.fetch_tally(caller.business_id)
     connection = await services.fetch_connection(caller.business_id)
-    return StatusOut.at(caller.business, tally, connection, services.now())
+    assistant = await services.assistant.fetch_assistant()
+    return StatusOut.at(caller.business, tally, connection, assistant, services.now())
 
 
 @router.get("/connection", summary="The linked phone number")

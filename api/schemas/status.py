@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from api.schemas.base import Body, Document, Timestamp
 from boton.domain.businesses import BotPurpose, Business, Tally
 from boton.domain.connections import Connection, ConnectionStatus, Gateway
+from boton.domain.conversations import Assistant
 
 NONE: Literal["none"] = "none"
 
@@ -56,6 +57,19 @@ class SlowLane(Document):
         return cls(open=False, reason=closure.detail, code=closure.code, reopens_at=closure.until)
 
 
+class AssistantOut(Document):
+    """Whether the language model answers. `failing`: nobody is answered until a setting is changed."""
+
+    status: Literal["ok", "failing"]
+    reason: str | None = None
+    since: Timestamp | None = None
+
+    @classmethod
+    def of(cls, assistant: Assistant) -> AssistantOut:
+        status: Literal["ok", "failing"] = "ok" if assistant.problem is None else "failing"
+        return cls(status=status, reason=assistant.problem, since=assistant.since)
+
+
 def _check_open(value: bool) -> bool:
     if not value:
         raise PydanticCustomError("open", "only true: a lane is closed by WhatsApp's refusals, a send by pausing it")
@@ -85,6 +99,7 @@ class StatusOut(Document):
                 "untouchableChats": 2,
                 "connection": {"status": "connected", "reason": None},
                 "slowLane": {"open": True, "reason": None, "code": None, "reopensAt": None},
+                "assistant": {"status": "ok", "reason": None, "since": None},
             }
         }
     )
@@ -98,9 +113,12 @@ class StatusOut(Document):
     untouchable_chats: int
     connection: ConnectionState
     slow_lane: SlowLane
+    assistant: AssistantOut
 
     @classmethod
-    def at(cls, business: Business, tally: Tally, connection: Connection | None, now: datetime) -> StatusOut:
+    def at(
+        cls, business: Business, tally: Tally, connection: Connection | None, assistant: Assistant, now: datetime
+    ) -> StatusOut:
         """How it all stands at `now`."""
         return cls(
             business=business.name,
@@ -112,6 +130,7 @@ class StatusOut(Document):
             untouchable_chats=tally.untouchable_chats,
             connection=ConnectionState.of(connection),
             slow_lane=SlowLane.at(connection, now),
+            assistant=AssistantOut.of(assistant),
         )
 
 

@@ -24,7 +24,7 @@ class BusinessConfig:
 
     quiet_hours: `{"start": "21:00", "end": "08:00"}` in the business's time zone, or None.
     pacing: `{"profile": "careful" | "normal" | "off", …}`; None: `off` on the simulator, `careful` on WhatsApp.
-    follow_ups: `[{"afterHours": 24}]`. daily_token_budget: of the language model; None: no limit.
+    follow_ups: `[{"afterHours": 24}]`. daily_token_budget: of the language model.
     """
 
     business_name: str = ""
@@ -44,7 +44,7 @@ class BusinessConfig:
     opt_out_words: tuple[str, ...] = DEFAULT_OPT_OUT_WORDS
     send_ttl_hours: int = 24
     answer_within_minutes: int = 360
-    daily_token_budget: int | None = 1_000_000
+    daily_token_budget: int = 1_000_000
     auto_replies: tuple[str, ...] = ()
 
 

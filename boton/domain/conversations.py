@@ -55,6 +55,14 @@ class Conversation:
     ended_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assistant:
+    """problem: why the language model fails, since then; None: it answers."""
+
+    problem: str | None = None
+    since: datetime | None = None
+
+
 class TurnStatus(StrEnum):
     OPEN = "open"  # the model has not answered yet
     CLOSED = "closed"  # the drafts are queued messages

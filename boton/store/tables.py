@@ -80,7 +80,7 @@ class BusinessRow(SQLModel, table=True):
     opt_out_words: list[Any] = _json()
     send_ttl_hours: int = 24
     answer_within_minutes: int = 360
-    daily_token_budget: int | None = 1_000_000
+    daily_token_budget: int = Field(default=1_000_000, sa_column_kwargs={"server_default": text("1000000")})
     auto_replies: list[Any] = _json()
 
 

@@ -24,7 +24,5 @@ def count_tokens(session: Session, business: BusinessRow, tokens: int, now: date
 
 
 def is_budget_used(session: Session, business: BusinessRow, now: datetime) -> bool:
-    if business.daily_token_budget is None:
-        return False
     day = session.get(TokenDayRow, (business.id, day_of(now, to_zone(business.timezone))), populate_existing=True)
     return (day.tokens if day else 0) >= business.daily_token_budget

@@ -12,7 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.add_column("business", sa.Column("daily_token_budget", sa.Integer(), nullable=True, server_default="1000000"))
+    op.add_column("business", sa.Column("daily_token_budget", sa.Integer(), nullable=False, server_default=sa.text("1000000")))
     op.add_column("chat", sa.Column("bot_unanswered", sa.Integer(), nullable=False, server_default=sa.text("0")))
     op.add_column("chat", sa.Column("handed_off_at", UtcDateTime(), nullable=True))
     op.add_column("chat", sa.Column("handed_off_reason", sa.Text(), nullable=True))
