@@ -21,9 +21,11 @@ from boton.domain.businesses import Business
 from boton.domain.connections import Connection, ConnectionStatus, Gateway
 from boton.domain.gateway import GatewayEvent, Inbound
 from boton.domain.messages import Lane
+from boton.store.assistant import SqlAssistantStore
 from boton.store.businesses import SqlBusinessStore
 from boton.store.chats import SqlChatStore
 from boton.store.connections import SqlConnectionStore
+from boton.store.conversations import SqlConversationStore
 from boton.store.engine import Database, open_database
 from boton.store.events import SqlEventStore
 from boton.store.inbox import SqlInboxStore
@@ -58,6 +60,7 @@ class FakeStarter:
     sends: list[tuple[str, str, str, tuple[Lane, ...]]] = field(default_factory=list)
     reminders: list[tuple[str, datetime | None, bool]] = field(default_factory=list)
     woken: list[str] = field(default_factory=list)
+    chats: list[str] = field(default_factory=list)
     trouble: Exception | None = None
     hangs: bool = False
 
@@ -80,8 +83,10 @@ class FakeStarter:
         if self.trouble is not None:
             raise self.trouble
 
-    async def look_at_chat(self, chat_id: str, business_id: str) -> None:
-        raise AssertionError("the API wakes no chat")
+    async def look_at_chat(self, chat_id: str, business_id: str, *, quiet_seconds: float = 0.0) -> None:
+        self.chats.append(chat_id)
+        if self.trouble is not None:
+            raise self.trouble
 
     async def start_connection(self, connection_id: str, business_id: str) -> None:
         raise AssertionError("the API starts no connection")
@@ -163,6 +168,8 @@ def make_services(store: Database, clock: Clock, starter: FakeStarter, checks: d
         chats=SqlChatStore(store),
         sends=SqlSendStore(store),
         reminders=SqlReminderStore(store),
+        conversations=SqlConversationStore(store),
+        assistant=SqlAssistantStore(store),
         events=SqlEventStore(store),
         bell=EventBell(SqlEventStore(store)),
         connections=SqlConnectionStore(store),

@@ -26,6 +26,7 @@ EVERYTHING = {
     "optOutWords": ["BAJA"],
     "sendTtlHours": 12,
     "answerWithinMinutes": 60,
+    "dailyTokenBudget": 250_000,
     "autoReplies": ["Ya te respondemos"],
 }
 
@@ -82,6 +83,7 @@ async def test_what_is_left_out_stays(tenant: Tenant) -> None:
         ("conversationHours", 0, "conversationHours"),
         ("sendTtlHours", 10_000, "sendTtlHours"),
         ("answerWithinMinutes", 0, "answerWithinMinutes"),
+        ("dailyTokenBudget", -1, "dailyTokenBudget"),
         ("autoReplies", ["x"] * 51, "autoReplies"),
         ("customInstruction", "typo", "customInstruction"),
         ("bot_purpose", "attend", "bot_purpose"),

@@ -17,6 +17,7 @@ async def test_status(tenant: Tenant) -> None:
     assert answer.status_code == 200
     document = answer.json()
     assert document.pop("connection") == {"status": "connected", "reason": None}
+    assert document.pop("assistant") == {"status": "ok", "reason": None, "since": None}
     assert document.pop("slowLane") == {"open": True, "reason": None, "code": None, "reopensAt": None}
     assert document == {
         "business": "Mi Negocio",
