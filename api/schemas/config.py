@@ -146,8 +146,10 @@ class ConfigIn(Body):
     ) = None
     send_ttl_hours: int | None = Field(None, ge=1, le=HOURS_OF_A_MONTH)
     answer_within_minutes: int | None = Field(None, ge=1, le=10_080)
-    daily_token_budget: Annotated[int, Field(ge=0, le=2**31 - 1)] = Field(
-        BusinessConfig().daily_token_budget,
+    daily_token_budget: int | None = Field(
+        None,
+        ge=0,
+        le=2**31 - 1,
         description="tokens of the language model a day; with none left a chat is handed to a human",
     )
     auto_replies: Annotated[list[Annotated[str, Field(min_length=1, max_length=4096)]], Field(max_length=50)] | None = (
