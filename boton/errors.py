@@ -163,12 +163,24 @@ class ModelBusy(ModelError):
 
 
 class ModelMalformed(ModelError):
-    """The answer is not what the protocol promises (no JSON, no choice, empty text)."""
+    """The answer is of no use: not what the protocol promises, empty, cut off or withheld by the server's filter."""
 
     code = "model_malformed"
 
 
+class ModelContextTooLong(ModelError):
+    """The prompt is longer than the model's window: worth another try with a smaller budget."""
+
+    code = "model_context_too_long"
+
+
 class ModelRefused(ModelError):
-    """A wrong key, an unknown model or a bad request: trying again changes nothing."""
+    """A request that the server does not accept: trying again changes nothing."""
 
     code = "model_refused"
+
+
+class ModelMisconfigured(ModelRefused):
+    """A wrong key, an unknown model, no credit: nothing works until a setting is changed, which `detail` names."""
+
+    code = "model_misconfigured"

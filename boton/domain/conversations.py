@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from boton.domain.businesses import BusinessConfig
 from boton.domain.messages import MessageType, Sender
+
+if TYPE_CHECKING:
+    from boton.domain.tools import Round
 
 
 class ConversationStatus(StrEnum):
@@ -67,19 +71,46 @@ class Line:
     at: datetime
 
 
+class Occasion(StrEnum):
+    """Why the bot speaks."""
+
+    REPLY = "reply"  # the customer wrote
+    OPENING = "opening"  # the bot writes first
+    FOLLOW_UP = "follow_up"  # the customer has not answered for a while
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EarlierConversation:
+    """An ended conversation with the same customer. summary: written by the model of what the customer said."""
+
+    ended_at: datetime
+    status: ConversationStatus
+    outcome: ConversationOutcome | None = None
+    summary: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnBrief:
     """Everything the model needs for one turn, read in one transaction. `history` is oldest first.
 
-    opening: the bot writes first, as the conversation's instruction says; else it answers the newest message.
+    instruction: of the conversation, while it is open. rounds: what the model and its tools did in this turn so far.
+    earlier: ended conversations, oldest first. goal_reached: the conversation ended well a moment ago, and the customer
+    still writes.
     """
 
     turn_id: str
     chat_id: str
     connection_id: str
-    opening: bool
+    occasion: Occasion = Occasion.REPLY
     customer_name: str | None
     instruction: str | None
     history: tuple[Line, ...]
     config: BusinessConfig
     now: datetime
+    rounds: tuple[Round, ...] = ()
+    earlier: tuple[EarlierConversation, ...] = ()
+    goal_reached: bool = False
+
+    @property
+    def opening(self) -> bool:
+        return self.occasion is Occasion.OPENING

@@ -1,12 +1,14 @@
-"""The dialogue as a model is told it: (role, text) lines, oldest first, with notes in [square brackets]. Pure."""
+"""The dialogue as a model is told it: (role, text) lines, oldest first, with notes in [square brackets]. Pure.
+
+Only we write in square brackets (see `quoting`): nothing that a customer writes can pass for a note.
+"""
 
 from __future__ import annotations
 
-from boton.domain.conversations import Line, TurnBrief
+from boton.domain.conversations import EarlierConversation, Line, Occasion, TurnBrief
 from boton.domain.messages import MessageType, Sender
-
-HISTORY_BUDGET = 12_000
-"""How many characters of history a prompt holds at most: about 3,000 to 4,000 tokens. The newest are kept."""
+from boton.domain.tokens import PER_LINE, cut_to_tokens, estimate_tokens
+from boton.llm.quoting import quote, quote_line
 
 NOTES = {
     MessageType.AUDIO: "nota de voz",
@@ -21,32 +23,46 @@ NOTES = {
 }
 """What a message that is not text is called."""
 
+NEWEST = 200
+"""Tokens of the newest message that are told even where the budget has no room left."""
+
+_EARLIER = 5
+_SUMMARY = 300
+_NAME = 60
 _WROTE_FIRST = "the business wrote first"
 _LEFT_OUT = "earlier messages are left out"
-_OPEN = "[write the first message of this conversation]"
-_ANSWER = "[answer the customer's latest message]"
+_ASKS = {
+    Occasion.OPENING: "[write the first message of this conversation]",
+    Occasion.FOLLOW_UP: "[the customer has not answered: write the follow-up]",
+    Occasion.REPLY: "[answer the customer's latest message]",
+}
+
+_Told = tuple[str, str]
 
 
-def tell_dialogue(brief: TurnBrief, budget: int = HISTORY_BUDGET) -> tuple[tuple[str, str], ...]:
-    """The lines of a prompt. They begin and end with the role `user`: chat templates of many models insist on it."""
+def tell_dialogue(brief: TurnBrief, budget: int) -> tuple[_Told, ...]:
+    """The lines of a prompt: of the history, the newest that fit into `budget` tokens. They begin and end with the
+    role `user`: chat templates of many models insist on it.
+    """
+    earlier = [_tell_earlier(conversation) for conversation in brief.earlier[-_EARLIER:]]
     told = [_tell_line(line) for line in brief.history]
-    kept = _keep_newest(told, budget)
-    lines = _tell_beginning(brief, kept, cut=len(kept) < len(told)) + kept
-    if brief.opening:
-        return (*lines, ("user", _OPEN))
-    if not kept or kept[-1][0] != "user":
-        return (*lines, ("user", _ANSWER))
-    return tuple(lines)
+    kept = _keep_newest(told, budget - sum(_cost(line) for line in earlier))
+    lines = (*earlier, *_tell_beginning(brief, kept, cut=len(kept) < len(told)), *kept)
+    if brief.occasion is not Occasion.REPLY or not kept or kept[-1][0] != "user":
+        return (*lines, ("user", _ASKS[brief.occasion]))
+    return lines
 
 
-def one_line(text: str, limit: int) -> str:
-    """Text of a customer's as a short quotation: no line breaks, no control characters, at most `limit` characters."""
-    flat = " ".join("".join(char if char.isprintable() else " " for char in text).split())
-    return flat if len(flat) <= limit else flat[: limit - 1].rstrip() + "…"
+def _tell_earlier(earlier: EarlierConversation) -> _Told:
+    """Its summary came from what the customer wrote, hence it is data."""
+    outcome = earlier.outcome or earlier.status
+    told = f"an earlier conversation, ended {earlier.ended_at:%Y-%m-%d}: {outcome.value}"
+    summary = quote_line(earlier.summary or "", _SUMMARY)
+    return "user", f"[{told}; summed up: {summary}]" if summary else f"[{told}]"
 
 
-def _tell_line(line: Line) -> tuple[str, str]:
-    text = line.text if line.type is MessageType.TEXT else _tell_kind(line)
+def _tell_line(line: Line) -> _Told:
+    text = quote(line.text) if line.type is MessageType.TEXT else _tell_kind(line)
     match line.sender:
         case Sender.CUSTOMER:
             return "user", text
@@ -59,25 +75,29 @@ def _tell_line(line: Line) -> tuple[str, str]:
 def _tell_kind(line: Line) -> str:
     """What a message that is not text is, with what its description adds (a caption, a reaction's emoji)."""
     note = f"[{NOTES[line.type]}]"
-    return f"{note} {line.text.strip().removeprefix(note).strip()}".rstrip()
+    return f"{note} {quote(line.text.strip().removeprefix(note).strip())}".rstrip()
 
 
-def _keep_newest(lines: list[tuple[str, str]], budget: int) -> list[tuple[str, str]]:
-    """The newest lines that fit into `budget` characters. The very newest is always kept, cut where it must be."""
-    kept: list[tuple[str, str]] = []
+def _keep_newest(lines: list[_Told], budget: int) -> list[_Told]:
+    """The newest lines that fit into `budget` tokens. The very newest is always kept, cut where it must be."""
+    kept: list[_Told] = []
     for role, text in reversed(lines):
-        if kept and len(text) > budget:
+        if kept and _cost((role, text)) > budget:
             break
-        kept.append((role, text[:budget]))
-        budget -= len(kept[-1][1])
+        kept.append((role, text if kept else cut_to_tokens(text, max(budget - PER_LINE, NEWEST))))
+        budget -= _cost(kept[-1])
     return kept[::-1]
 
 
-def _tell_beginning(brief: TurnBrief, kept: list[tuple[str, str]], *, cut: bool) -> list[tuple[str, str]]:
+def _cost(line: _Told) -> int:
+    return estimate_tokens(line[1]) + PER_LINE
+
+
+def _tell_beginning(brief: TurnBrief, kept: list[_Told], *, cut: bool) -> list[_Told]:
     """A note on what comes before the first line. The name is the customer's own text, hence told here as data."""
     notes = []
-    if brief.customer_name and brief.customer_name.strip():
-        notes.append(f"the customer's profile name: {one_line(brief.customer_name, 60)}")
+    if name := quote_line(brief.customer_name or "", _NAME):
+        notes.append(f"the customer's profile name: {name}")
     if cut:
         notes.append(_LEFT_OUT)
     elif kept and kept[0][0] == "assistant":

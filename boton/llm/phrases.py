@@ -12,7 +12,9 @@ from boton.llm.languages import Language
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phrases:
-    """`greeting` takes `name` (" Juan" or nothing), `read` an excerpt, `seen` a kind, the others what they name."""
+    """`greeting` takes `name` (" Juan" or nothing), `read`, the summaries and `hand_off_reason` an excerpt, `seen` a
+    kind, the others what they name.
+    """
 
     greeting: str
     from_business: str
@@ -26,6 +28,13 @@ class Phrases:
     by_purpose: dict[BotPurpose, str]
     kinds: dict[MessageType, str]
     ask: str
+    follow_up: str
+    agreed: str
+    declined: str
+    handed_off: str
+    agreed_summary: str
+    declined_summary: str
+    hand_off_reason: str
     about_me: str
 
 
@@ -47,6 +56,13 @@ SPANISH = Phrases(
     },
     kinds=NOTES,
     ask="¿Qué te parece?",
+    follow_up="Te escribo otra vez por lo de antes: «{instruction}». Cuando puedas, dime sí o no.",
+    agreed="Anotado, muchas gracias.",
+    declined="Entendido: no insisto. Gracias por responder.",
+    handed_off="Ya le avisé al equipo: una persona te responderá en este chat.",
+    agreed_summary="El cliente aceptó: «{excerpt}».",
+    declined_summary="El cliente no aceptó: «{excerpt}».",
+    hand_off_reason="El cliente pide hablar con una persona: «{excerpt}».",
     about_me="(Soy un asistente sin conexión: no tengo un modelo de lenguaje configurado.)",
 )
 
@@ -78,6 +94,13 @@ ENGLISH = Phrases(
         MessageType.UNKNOWN: "message",
     },
     ask="What do you think?",
+    follow_up='I am writing again about this: "{instruction}". When you can, tell me yes or no.',
+    agreed="Noted, thank you very much.",
+    declined="Understood: I will not insist. Thank you for answering.",
+    handed_off="I told the team: a person will answer you in this chat.",
+    agreed_summary='The customer agreed: "{excerpt}".',
+    declined_summary='The customer did not agree: "{excerpt}".',
+    hand_off_reason='The customer asks for a person: "{excerpt}".',
     about_me="(I am an offline assistant: no language model is configured.)",
 )
 

@@ -12,6 +12,7 @@ from boton.domain.chats import AnswerDecision
 from boton.domain.conversations import (
     OPEN_CONVERSATIONS,
     Line,
+    Occasion,
     TurnBrief,
     TurnStatus,
 )
@@ -142,7 +143,7 @@ def _brief(session: Session, chat: ChatRow, turn: TurnRow, trigger: MessageRow, 
         turn_id=turn.id,
         chat_id=chat.id,
         connection_id=trigger.connection_id,
-        opening=turn.opening,
+        occasion=Occasion.OPENING if turn.opening else Occasion.REPLY,
         customer_name=chat.name,
         instruction=conversation.instruction if conversation is not None and is_open else None,
         history=_history(session, chat.id),

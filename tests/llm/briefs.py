@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from boton.domain.businesses import BusinessConfig
-from boton.domain.conversations import Line, TurnBrief
+from boton.domain.conversations import Line, Occasion, TurnBrief
 from boton.domain.messages import MessageType, Sender
 from boton.llm.prompts import build_prompt
 from boton.ports import Prompt
@@ -35,7 +35,7 @@ def brief(*history: Line, opening: bool = False, config: dict[str, Any] | None =
         turn_id="trn_1",
         chat_id="cht_1",
         connection_id="con_1",
-        opening=opening,
+        occasion=Occasion.OPENING if opening else Occasion.REPLY,
         customer_name=None,
         instruction=None,
         history=history,
