@@ -6,26 +6,24 @@ import pytest
 
 from boton.domain.tokens import DEFAULT_BUDGET, SMALLEST_BUDGET, cut_to_tokens, estimate_tokens, shrink_budget
 
-# What OpenAI's o200k and Llama 3's tokenizer count of these at most, as their authors publish it or by whole words.
-ORDINARY = [
+MEASURED = [
     ("Hola, ¿cómo estás?", 8),
-    ("Tenemos turno mañana a las 15:30. ¿Te sirve?", 16),
+    ("Tenemos turno mañana a las 15:30. ¿Te sirve?", 17),
     ("Hello, do you have an appointment tomorrow?", 9),
-    ("+54 9 11 3862-0812", 12),
-    ("👍🏽", 4),
+    ("Olá, vocês têm horário amanhã?", 11),
+    ("+54 9 11 3862-0812, el 05/03/2026 a las 15:30", 39),
+    ("NECESITO UN TURNO URGENTE", 13),
+    ("👍🏽🙏😂❤️🎉 gracias 😊", 30),
+    ("你好，请问明天下午有预约吗？", 13),
+    ('{"outcome": "achieved", "summary": "Turno el lunes a las 10."}', 23),
     ("", 0),
 ]
+"""With Mistral's tokenizer (tekken 240911)."""
 
 
-@pytest.mark.parametrize(("text", "tokens"), ORDINARY)
-def test_ordinary_text_is_never_counted_too_low(text: str, tokens: int) -> None:
-    assert estimate_tokens(text) >= tokens
-
-
-def test_ordinary_text_is_not_counted_much_too_high() -> None:
-    text = "Buenas tardes, quería saber si tienen turno para la semana que viene con la doctora, por la mañana. " * 50
-    words = len(text.split())
-    assert words < estimate_tokens(text) < 3 * words
+@pytest.mark.parametrize(("text", "tokens"), MEASURED)
+def test_ordinary_text_is_counted_a_little_too_high(text: str, tokens: int) -> None:
+    assert tokens <= estimate_tokens(text) <= 1.8 * tokens
 
 
 @pytest.mark.parametrize("text", ["1234567890" * 10, "¿?!.,;:" * 10, "你好" * 50, "🇦🇷" * 20, "\x00\ud83d" * 20])
