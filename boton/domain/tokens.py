@@ -20,8 +20,8 @@ from math import ceil
 DEFAULT_BUDGET = 12_000
 """Tokens of a whole prompt (rules, tools, dialogue): half of a small model's window of today, and cheap to read."""
 
-SMALLEST_BUDGET = 750
-"""Below this nothing of a dialogue would be left."""
+SMALLEST_BUDGET = 1_500
+"""Rules and tools alone cost about as much: below it nothing more can be left out."""
 
 PER_LINE = 8
 """What a chat template adds to each message."""

@@ -50,5 +50,5 @@ def test_budget_shrinks_by_halves_to_an_end() -> None:
     budgets = [DEFAULT_BUDGET]
     while (smaller := shrink_budget(budgets[-1])) is not None:
         budgets.append(smaller)
-    assert budgets == [12000, 6000, 3000, 1500, 750]
+    assert budgets == [12000, 6000, 3000, 1500]
     assert budgets[-1] >= SMALLEST_BUDGET
