@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
 
@@ -19,6 +20,9 @@ T = TypeVar("T")
 
 _HEARTBEAT_SECONDS = 2.0
 _REPAIRS = 1
+_MOST_CALLS = 8
+"""Of one answer; a model that asks for more is confused."""
+
 
 ToPrompt = Callable[[TurnBrief, int, bool], Prompt]
 """Builds what a model is told: of a turn, for so many tokens, with or without tools."""
@@ -56,6 +60,7 @@ class Thinking:
 
     async def _answer(self, brief: TurnBrief) -> ChatStep:
         answer = await self._ask(brief)
+        answer = replace(answer, calls=answer.calls[:_MOST_CALLS])
         parts = () if answer.calls else self._split(brief, answer.text)
         return await self._turns.record_answer(brief.turn_id, len(brief.rounds), answer, parts, self._clock())
 

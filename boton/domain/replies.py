@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from math import ceil
 
 from boton.domain.conversations import Line
@@ -17,9 +17,11 @@ _WHOLE = 700
 _PART = 600
 _BREAKS = (
     re.compile(r"\n\s*\n\s*"),  # paragraphs
-    re.compile(r"\s*\n\s*"),  # lines
-    re.compile(r"(?:(?<=\w{3}[.])|(?<=[!?…]))[\"'”’»)\]]*\s+(?!\d)"),  # sentences; "Dr. ", "a.m. " and "1. " end none
-    re.compile(r"(?<![\d$€+(])\s+|\s+(?!\d)"),  # words, but never between the digits of a number
+    re.compile(r"\n\s*"),  # lines
+    re.compile(
+        r"(?:(?<=\w{3}[.])|(?<=[!?…]))[\"'”’»)\]]*\s+(?![\d\s])"
+    ),  # sentences; "Dr. ", "a.m. " and "1. " end none
+    re.compile(r"(?<![\d$€+(\s])\s+|\s+(?![\d\s])"),  # words, but never between the digits of a number
 )
 
 _Span = tuple[int, int]
@@ -51,19 +53,12 @@ def _pack(text: str, limit: int) -> tuple[str, ...]:
 
 
 def _find_pieces(text: str, span: _Span, limit: int, level: int) -> list[_Span]:
-    """What is not to be cut any further: short enough, or a single word."""
+    """What is not to be cut any further: short enough, or a single word. Each piece begins where a break ends."""
     if span[1] - span[0] <= limit or level == len(_BREAKS):
         return [span]
-    found = [match.span() for match in _BREAKS[level].finditer(text, *span)]
-    starts = [span[0], *(end for _, end in found)]
-    ends = [*(_end_of(text, gap) for gap in found), span[1]]
-    pieces = [piece for piece in zip(starts, ends, strict=True) if piece[0] < piece[1]]
-    return [part for piece in pieces for part in _find_pieces(text, piece, limit, level + 1)]
-
-
-def _end_of(text: str, gap: _Span) -> int:
-    """A closing quotation mark found with the gap belongs to the sentence before it."""
-    return gap[0] + len(text[slice(*gap)].rstrip())
+    cuts = [span[0], *(match.end() for match in _BREAKS[level].finditer(text, *span)), span[1]]
+    pieces = [(start, start + len(text[start:end].rstrip())) for start, end in pairwise(cuts)]
+    return [part for piece in pieces if piece[0] < piece[1] for part in _find_pieces(text, piece, limit, level + 1)]
 
 
 # ---------------------------------------------------------------- what wants no answer
@@ -78,6 +73,8 @@ _NICETIES = frozenset(
         va vale lol amen ahi estare estaremos te les los esperamos obrigado obrigada beleza"""
     )
 )
+_GREETINGS = frozenset(plain_words("buen buena buenas buenos tardes noches dia dias"))
+"""With thanks they say good-bye; alone they begin something."""
 _LAUGHTER = re.compile(r"(?:ja|je|ha|k)+j?")
 _QUESTIONS = frozenset("?¿❓❔⁉👎")
 _MOST_WORDS = 6
@@ -94,6 +91,8 @@ def _is_nicety(line: Line) -> bool:
     if line.type is not MessageType.TEXT:
         return line.type in _UNSPOKEN
     words = plain_words(line.text)
+    if words and _GREETINGS.issuperset(words):
+        return False
     if any(char.isdigit() or char in _QUESTIONS for char in line.text):
         return False
     return len(words) <= _MOST_WORDS and all(word in _NICETIES or _LAUGHTER.fullmatch(word) for word in words)

@@ -21,8 +21,8 @@ LONGEST_WAIT = timedelta(days=30)
 
 _Text = Annotated[
     str,
-    BeforeValidator(lambda text: printable(text) if isinstance(text, str) else text),
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=1000),
+    StringConstraints(min_length=1, max_length=1000),
+    BeforeValidator(lambda text: printable(text).strip() if isinstance(text, str) else text),
 ]
 
 

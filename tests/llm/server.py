@@ -13,30 +13,40 @@ Behaviour = Callable[["_Handler"], None]
 
 
 class ModelServer:
-    """`behave` is what it does with each request, `requests` the bodies it has read, `keys` their bearer tokens."""
+    """`behave` is what it does with each request, `requests` the bodies it has read, `keys` their bearer tokens,
+    `repeats` their idempotency keys.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.requests: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
+        self.repeats: list[str | None] = []
         self.released = threading.Event()
         self.behave: Behaviour = completes("Hola, ¿en qué puedo ayudarte?")
 
 
-def completes(content: str | None) -> Behaviour:
+def completes(content: str | None, *, calls: list[Any] | None = None, finish_reason: str = "stop") -> Behaviour:
     """Answers as OpenAI does."""
+    message: dict[str, Any] = {"role": "assistant", "content": content}
+    if calls is not None:
+        message["tool_calls"] = calls
     return answers(
         {
             "id": "chatcmpl-1",
             "object": "chat.completion",
             "created": 1,
             "model": "test",
-            "choices": [
-                {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": content}},
-            ],
+            "choices": [{"index": 0, "finish_reason": finish_reason, "message": message}],
             "usage": {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18},
         }
     )
+
+
+def call(id: str | None, name: str, arguments: Any) -> dict[str, Any]:
+    """A tool call as a server writes it; without an id where it is None."""
+    told = {"type": "function", "function": {"name": name, "arguments": arguments}}
+    return told if id is None else {"id": id, **told}
 
 
 def answers(body: object, status: int = 200, headers: dict[str, str] | None = None) -> Behaviour:
@@ -118,6 +128,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         server.requests.append({"path": self.path, **json.loads(body)})
         server.keys.append(self.headers.get("Authorization"))
+        server.repeats.append(self.headers.get("Idempotency-Key"))
         try:
             server.behave(self)
         except OSError:  # the client has gone, which is what some tests are about

@@ -12,12 +12,19 @@ from email.utils import format_datetime
 import pytest
 
 from boton.domain.messages import Sender
-from boton.errors import ModelBusy, ModelError, ModelMalformed, ModelRefused
+from boton.errors import (
+    ModelBusy,
+    ModelContextTooLong,
+    ModelError,
+    ModelMalformed,
+    ModelMisconfigured,
+    ModelRefused,
+)
 from boton.llm.openai_model import OpenAIModel
 from boton.ports import Prompt
 from tests.llm import server as misbehaviour
 from tests.llm.briefs import customer, ours, prompt
-from tests.llm.server import Behaviour, ModelServer, answers, completes, model_server, writes
+from tests.llm.server import Behaviour, ModelServer, answers, call, completes, model_server, writes
 
 SECRET = "mi-dolencia-privada"
 ASKED = prompt(customer(SECRET), instruction=SECRET, customer_name=SECRET)
@@ -83,7 +90,7 @@ async def test_roles_alternate_from_user_to_user(server: ModelServer, model: Ope
     assert roles[-1] == "user"
 
 
-@pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503, 529])
+@pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 502, 503, 529])
 async def test_overload_is_worth_another_try(server: ModelServer, status: int) -> None:
     error = await fail(server, answers(ECHO, status))
     assert isinstance(error, ModelBusy)
@@ -114,6 +121,84 @@ async def test_refusals_are_final(server: ModelServer, status: int) -> None:
     assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize(
+    ("status", "setting"),
+    [
+        (401, "BOTON_LLM_API_KEY"),
+        (402, "BOTON_LLM_API_KEY"),
+        (403, "BOTON_LLM_API_KEY"),
+        (404, "BOTON_LLM_BASE_URL and BOTON_LLM_MODEL"),
+    ],
+)
+async def test_a_wrong_setting_is_named(server: ModelServer, status: int, setting: str) -> None:
+    error = await fail(server, answers(ECHO, status))
+    assert isinstance(error, ModelMisconfigured)
+    assert setting in error.detail
+
+
+@pytest.mark.parametrize("error", [{"code": "insufficient_quota"}, {"type": "insufficient_quota", "code": None}])
+async def test_no_credit_is_no_overload(server: ModelServer, error: dict[str, str | None]) -> None:
+    failure = await fail(server, answers({"error": {"message": SECRET, **error}}, 429, {"Retry-After": "1"}))
+    assert isinstance(failure, ModelMisconfigured)
+    assert "credit of BOTON_LLM_API_KEY" in failure.detail
+    assert_tells_nothing(failure)
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (400, "registry.ollama.ai/library/gemma:2b does not support tools"),
+        (400, '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set'),
+    ],
+)
+async def test_a_model_without_tools_is_a_wrong_setting(server: ModelServer, status: int, message: str) -> None:
+    error = await fail(server, answers({"error": {"message": message}}, status))
+    assert isinstance(error, ModelMisconfigured)
+    assert "BOTON_LLM_MODEL" in error.detail
+
+
+TOO_LONG = {
+    "OpenAI": (400, {"error": {"message": SECRET, "code": "context_length_exceeded"}}),
+    "OpenAI, text": (400, {"error": {"message": "This model's maximum context length is 128000 tokens. However, …"}}),
+    "vLLM": (400, {"object": "error", "message": "This model's maximum context length is 4096 tokens.", "code": 400}),
+    "vLLM, prompt": (
+        400,
+        {"error": {"message": "The decoder prompt (length 9) is longer than the maximum model length of 4"}},
+    ),
+    "vLLM, fits": (
+        500,
+        {"message": "The prompt (total length 9) is too long to fit into the model (context length 4)"},
+    ),
+    "vLLM, old": (400, {"object": "error", "message": "max_tokens must be at least 1, got -186."}),
+    "llama.cpp": (
+        400,
+        {"error": {"code": 400, "message": "request (4390 tokens) exceeds the available context size (4096 tokens)"}},
+    ),
+    "llama.cpp, 500": (500, {"error": {"code": 500, "message": "Context size has been exceeded."}}),
+    "llama.cpp, type": (500, {"error": {"message": "x", "type": "exceed_context_size_error"}}),
+    "llama-cpp-python": (400, {"error": {"message": "Requested tokens (2285) exceed context window of 2048"}}),
+    "Ollama": (500, {"error": {"message": "input length exceeds the context length"}}),
+    "Ollama, 400": (400, {"error": "the input length exceeds maximum context length"}),
+    "TGI": (422, {"error": "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096."}),
+    "Anthropic": (400, {"error": {"message": "prompt is too long: 200001 tokens > 200000 maximum"}}),
+    "Groq": (413, {"error": {"message": "Request too large for model `x`", "code": "rate_limit_exceeded"}}),
+    "Gemini": (400, {"error": {"message": "The input token count (582632) exceeds the maximum number of tokens"}}),
+}
+
+
+@pytest.mark.parametrize(("status", "body"), TOO_LONG.values(), ids=TOO_LONG.keys())
+async def test_a_prompt_beyond_the_window_is_told_apart(server: ModelServer, status: int, body: object) -> None:
+    error = await fail(server, answers(body, status))
+    assert isinstance(error, ModelContextTooLong)
+    assert not isinstance(error, ModelRefused | ModelBusy)
+    assert_tells_nothing(error)
+
+
+async def test_a_text_about_windows_does_not_make_an_overload_too_long(server: ModelServer) -> None:
+    assert isinstance(await fail(server, answers({"error": "context length"}, 503)), ModelBusy)
+    assert isinstance(await fail(server, answers({"error": "context length"}, 401)), ModelMisconfigured)
+
+
 MALFORMED = {
     "no JSON": writes(b"<html>" + SECRET.encode()),
     "cut JSON": writes(b'{"choices": [{"message": {"content": "' + SECRET.encode()),
@@ -133,6 +218,13 @@ MALFORMED = {
     "empty text": completes(""),
     "blank text": completes(" \n\t "),
     "thoughts without answer": completes("<think>" + SECRET),
+    "a call as text": completes('<tool_call>{"name": "x", "arguments": {}}'),
+    "cut off": completes("", finish_reason="length"),
+    "withheld": completes(SECRET, finish_reason="content_filter"),
+    "no calls": completes(None, calls=[]),
+    "a call without a function": completes(None, calls=[{"id": SECRET}]),
+    "a call without a name": completes(None, calls=[{"function": {"arguments": SECRET}}]),
+    "a call with a list": completes(None, calls=[call("1", "x", [SECRET])]),
 }
 
 
