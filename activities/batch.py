@@ -91,7 +91,10 @@ class Batch:
     # -------------------------------------------------------- one message at a time
 
     async def _run_paced(self) -> Idle:
-        """In a crowd one message is all, so that what else is to be sent finds a place in this process."""
+        """In a crowd one message is all, so that what else is to be sent finds a place in this process. It begins with
+        the pace as it is now.
+        """
+        await self._pacer.pacing(fresh=True)
         rank = await self._courier.fetch_rank(self._send_id, self._lane)
         turn = Turn(lane=self._lane, rank=rank, key=self._send_id)
         while not self._limit.is_over:

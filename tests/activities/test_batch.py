@@ -89,6 +89,21 @@ async def test_gap_lies_between_two_messages_of_a_batch(bench: Bench) -> None:
     assert await batch == BatchStep(state="done", settled=2)
 
 
+async def test_batch_begins_with_the_pace_as_it_is_now(bench: Bench) -> None:
+    """The pace that was read a moment ago is another one: no second message may leave by it."""
+    ticks = Ticks()
+    pacer = bench.pacer(ticks)
+    await bench.pace(profile="off")
+    await pacer.pacing()
+    await bench.pace(**GAPS)
+    batch = asyncio.create_task(run_batch(bench.sending(pacer), await bench.accept(2)))
+    await until(lambda: len(bench.gateway.wire) == 1)
+    await ticks.seen(30)
+    assert len(bench.gateway.tried) == 1
+    ticks.now += 21
+    assert await batch == BatchStep(state="done", settled=2)
+
+
 class Watched(Pacer):
     """Tells how many wait for a turn."""
 
