@@ -56,6 +56,10 @@ class StoreView:
         """Rows of a table, with a condition that is ours."""
         return int(str(self._first(f"SELECT count(*) FROM {table} WHERE {where}")))
 
+    def text(self, query: str) -> str:
+        """The first value of a query that is ours."""
+        return str(self._first(query))
+
     def _first(self, query: str, *values: str) -> object:
         with closing(sqlite3.connect(self._address, uri=True, timeout=30)) as connection:
             found = connection.execute(query, values).fetchone()
