@@ -107,11 +107,29 @@ async def test_processes_that_migrate_at_once_do_not_disturb_each_other(empty_ur
     check(empty_url)
 
 
+_SINCE_0003 = (
+    *(f"DROP TABLE {table}" for table in ("tool_call", "turn_round", "follow_up", "token_day")),
+    "DROP INDEX ix_message_turn",
+    *(
+        f"ALTER TABLE {table} DROP COLUMN {column}"
+        for table, column in (
+            ("business", "daily_token_budget"),
+            ("chat", "bot_unanswered"),
+            ("chat", "handed_off_at"),
+            ("chat", "handed_off_reason"),
+            ("chat", "turn_id"),
+            ("turn", "recomposed"),
+        )
+    ),
+)
+
+
 def test_store_of_the_version_before_is_brought_up_to_date(store_url: str) -> None:
-    _execute(store_url, "ALTER TABLE message DROP COLUMN counted_day")
-    _execute(store_url, "UPDATE alembic_version SET version_num = '0002'")
+    for statement in _SINCE_0003:
+        _execute(store_url, statement)
+    _execute(store_url, "UPDATE alembic_version SET version_num = '0003'")
     with pytest.raises(StoreNotMigrated, match="boton migrate"):
         check(store_url)
     migrate(store_url)
     check(store_url)
-    _execute(store_url, "SELECT counted_day FROM message")
+    _execute(store_url, "SELECT turn_id, handed_off_at FROM chat")
