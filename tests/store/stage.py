@@ -13,11 +13,13 @@ from sqlmodel import SQLModel, col
 from boton.domain.businesses import Business
 from boton.domain.chats import ChatChange
 from boton.domain.connections import Connection
+from boton.domain.conversations import TurnBrief
 from boton.domain.events import Event, EventType
 from boton.domain.gateway import Attempt, GatewayEvent, Inbound, Receipt, ReceiptKind, Sent, StatusChange
 from boton.domain.messages import Lane, MessageError, MessageStatus
 from boton.domain.sends import AcceptedSend, SendKind
-from boton.ports import Idle, ModelAnswer, Result
+from boton.domain.tools import ToolCall
+from boton.ports import ChatStep, Idle, ModelAnswer, Result
 from boton.store.businesses import SqlBusinessStore
 from boton.store.chats import SqlChatStore
 from boton.store.connections import SqlConnectionStore
@@ -115,7 +117,7 @@ class Stage:
         accepted = await self.accept(number, kind=SendKind.INSTRUCTION, accepted_at=accepted_at, **changes)
         briefs = await self.turns.open_openings([one.message_id for one in accepted.recipients], now)
         for brief in briefs:
-            await self.turns.close_turn(brief.turn_id, ModelAnswer(text="¡Hola! ¿Mañana a las 15?"), now)
+            await self.close_turn(brief, "¡Hola! ¿Mañana a las 15?", now=now)
         return accepted
 
     # ---------------------------------------------------------------- what comes in
@@ -127,11 +129,35 @@ class Stage:
         recorded = await self.inbox.record_events(self.connection.id, self.epoch, events, now)
         return list(recorded.owed)
 
+    # ---------------------------------------------------------------- what the bot does
+
+    async def look(self, number: str = NUMBER, *, now: datetime = NOW) -> ChatStep:
+        """What is next in this chat."""
+        return await self.turns.advance_chat((await self.chat(number)).id, now)
+
+    async def open_turn(self, number: str = NUMBER, *, now: datetime = NOW) -> TurnBrief:
+        """The turn that the model is to write in this chat."""
+        step = await self.look(number, now=now)
+        assert step.brief is not None, step
+        return step.brief
+
+    async def say(self, brief: TurnBrief, *parts: str, calls: Sequence[ToolCall] = (), now: datetime = NOW) -> ChatStep:
+        """The model's next answer in this turn: calls of tools, or what it says."""
+        answer = ModelAnswer(text="\n\n".join(parts), tokens_in=10, tokens_out=2, calls=tuple(calls))
+        return await self.turns.record_answer(brief.turn_id, len(brief.rounds), answer, () if calls else parts, now)
+
+    async def close_turn(self, brief: TurnBrief, text: str = "¡Hola!", *, now: datetime = NOW) -> list[str]:
+        """The model answers with one text: the drafts that the chat is to send now."""
+        return list((await self.say(brief, text, now=now)).message_ids)
+
+    async def undelivered(self, number: str = NUMBER, *, now: datetime = NOW) -> tuple[str, list[str]]:
+        """The drafts that the chat is to send now, with their connection."""
+        step = await self.look(number, now=now)
+        return step.connection_id, list(step.message_ids)
+
     async def answer(self, number: str = NUMBER, *, now: datetime = NOW) -> str:
         """The bot's turn in this chat: its one draft's id."""
-        brief = await self.turns.open_turn((await self.chat(number)).id, now)
-        assert brief is not None
-        (draft,) = await self.turns.close_turn(brief.turn_id, ModelAnswer(text="¡Hola! Soy el bot."), now)
+        (draft,) = await self.close_turn(await self.open_turn(number, now=now), "¡Hola! Soy el bot.", now=now)
         return draft
 
     async def change(self, number: str = NUMBER, *, now: datetime = NOW, **change: Any) -> None:

@@ -298,9 +298,11 @@ async def test_resumed_work_is_overdue_and_its_answers_are_written_anew(restored
     assert ids >= {scene.bulk, scene.scheduled, scene.paused, scene.chat, answered.chat_id}
     assert (await restored.one(ReminderRow, scene.reminder)).next_step_at < LATER
     turns = SqlTurnStore(restored.database)
-    brief = await turns.open_turn(answered.chat_id, at(60))
+    brief = (await turns.advance_chat(answered.chat_id, at(60))).brief
     assert brief is not None
-    assert await turns.close_turn(brief.turn_id, ModelAnswer(text="De nada."), at(60)) != [scene.draft]
+    step = await turns.record_answer(brief.turn_id, 0, ModelAnswer(text="De nada."), ("De nada.",), at(60))
+    assert step.state == "send"
+    assert scene.draft not in step.message_ids
 
 
 async def test_what_is_scheduled_for_later_waits_in_its_workflow_from_now_on(restored: Restored) -> None:

@@ -13,14 +13,13 @@ from boton.domain.events import EventType
 from boton.domain.messages import MessageError, MessageStatus
 from boton.domain.sends import AcceptedSend, Send, SendKind, SendStatus
 from boton.errors import Conflict, NotFound
-from boton.ports import Idle, ModelAnswer, Page
+from boton.ports import Idle, Page
 from boton.store.ending import cancel, cancel_queued, end_if_over, lock_send
 from boton.store.engine import Database
 from boton.store.tables import ConversationRow, SendRow
 from tests.store.builders import NOW, a_business, at
 from tests.store.stage import NUMBER, OTHER, Stage, not_sent, numbers, sent, set_stage, typed, unconfirmed
 
-ANSWER = ModelAnswer(text="¡Hola!")
 CANCELLED = MessageError(code="send_cancelled", detail="the send was cancelled before this message left")
 
 
@@ -192,7 +191,7 @@ async def test_dialogue_that_was_never_opened_ends_and_an_open_one_goes_on(datab
     stage = await set_stage(database)
     accepted = await stage.accept(NUMBER, OTHER, kind=SendKind.INSTRUCTION)
     briefs = await stage.turns.open_openings([one.message_id for one in accepted.recipients], NOW)
-    await stage.turns.close_turn(briefs[0].turn_id, ANSWER, NOW)
+    await stage.close_turn(briefs[0])
     await stage.record(sent(await stage.claim(accepted.send.id)))
     await _cancel(stage, accepted, at(5))
     rows = {row.id: row for row in await stage.all(ConversationRow)}
@@ -201,7 +200,7 @@ async def test_dialogue_that_was_never_opened_ends_and_an_open_one_goes_on(datab
     assert (never.status, never.ended_at) == (ConversationStatus.CANCELLED, at(5))
     assert [event.data["conversationId"] for event in await stage.told(EventType.CONVERSATION_ENDED)] == [never.id]
     assert (await stage.chat()).conversation_id == opened.id
-    assert await stage.turns.close_turn(briefs[1].turn_id, ANSWER, NOW) == []
+    assert await stage.close_turn(briefs[1]) == []
 
 
 # -------------------------------------------------------------------- what cannot be

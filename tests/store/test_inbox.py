@@ -228,7 +228,7 @@ async def test_message_of_a_held_chat_is_never_answered_later(database: Database
     assert await stage.receive(incoming(when=at(10)), now=at(10)) == []
     await stage.change(bot_enabled=True, now=at(20))
     chat = await stage.chat()
-    assert await stage.turns.open_turn(chat.id, at(30)) is None
+    assert (await stage.look(now=at(30))).brief is None
     assert await stage.receive(incoming(when=at(40)), now=at(40)) == [chat.id]
 
 

@@ -11,7 +11,6 @@ from sqlmodel import col
 
 from boton.domain.events import EventType
 from boton.domain.messages import MessageType, Sender
-from boton.ports import ModelAnswer
 from boton.store.engine import Database
 from boton.store.tables import ConnectionRow, MessageRow
 from tests.store.builders import NOW, at
@@ -48,15 +47,15 @@ async def test_opt_out_is_kept_told_and_confirmed_in_one_step(database: Database
 async def test_confirmation_is_a_draft_that_the_chat_sends_as_the_bots_message(database: Database) -> None:
     stage = await set_stage(database, bot_new_chats=True)
     await stage.receive(incoming("STOP"))
-    chat, (notice,) = await stage.chat(), await _notices(stage)
-    assert await stage.turns.open_turn(chat.id, at(1)) is None
+    (notice,) = await _notices(stage)
+    assert (await stage.look(now=at(1))).brief is None
     assert (await stage.chat()).next_step_at == at(1)
-    assert await stage.turns.list_undelivered_drafts(chat.id) == (stage.connection.id, [notice.id])
+    assert await stage.undelivered(now=at(2)) == (stage.connection.id, [notice.id])
     attempt = await stage.claim_message(notice.id, now=at(2))
     assert attempt is not None
     await stage.record(sent(attempt), now=at(2))
-    assert await stage.turns.list_undelivered_drafts(chat.id) == ("", [])
-    assert await stage.turns.open_turn(chat.id, at(3)) is None
+    assert await stage.undelivered(now=at(2)) == ("", [])
+    assert (await stage.look(now=at(3))).brief is None
     assert (await stage.chat()).next_step_at is None
     _, messages, _ = await stage.chats.list_messages(stage.business.id, JID, limit=10)
     assert [(one.sender, one.bot_generated) for one in messages] == [(Sender.CUSTOMER, False), (Sender.BOT, True)]
@@ -69,7 +68,7 @@ async def test_confirmation_goes_out_whoever_has_the_chat(database: Database, lo
         await stage.receive(typed(when=at(-60)), now=at(-60))
     await stage.receive(incoming("STOP"))
     (notice,) = await _notices(stage)
-    assert await stage.turns.open_turn((await stage.chat()).id, at(1)) is None
+    assert (await stage.look(now=at(1))).brief is None
     assert await stage.claim_message(notice.id, now=at(2)) is not None
 
 
@@ -78,21 +77,21 @@ async def test_reply_that_was_waiting_still_goes_out(database: Database) -> None
     await stage.receive(incoming("¿tienen turno?"))
     draft = await stage.answer()
     await stage.receive(incoming("STOP", when=at(1)), now=at(1))
-    chat, (notice,) = await stage.chat(), await _notices(stage)
-    assert await stage.turns.list_undelivered_drafts(chat.id) == (stage.connection.id, [draft, notice.id])
+    (notice,) = await _notices(stage)
+    assert await stage.undelivered(now=at(2)) == (stage.connection.id, [draft, notice.id])
     assert await stage.claim_message(draft, now=at(2)) is not None
 
 
 async def test_question_before_the_opt_out_is_answered_the_opt_out_is_not(database: Database) -> None:
     stage = await set_stage(database, bot_new_chats=True)
     await stage.receive(incoming("¿tienen turno?"), incoming("STOP"))
-    chat = await stage.chat()
-    brief = await stage.turns.open_turn(chat.id, at(1))
-    assert brief is not None
-    (reply,) = await stage.turns.close_turn(brief.turn_id, ModelAnswer(text="Sí."), at(2))
     (notice,) = await _notices(stage)
-    assert await stage.turns.list_undelivered_drafts(chat.id) == (stage.connection.id, [notice.id, reply])
-    assert await stage.turns.open_turn(chat.id, at(3)) is None
+    assert await stage.undelivered(now=at(1)) == (stage.connection.id, [notice.id])
+    assert await stage.claim_message(notice.id, now=at(1)) is not None
+    brief = await stage.open_turn(now=at(2))
+    assert [line.text for line in brief.history][-1] == "¿tienen turno?"
+    (reply,) = await stage.close_turn(brief, now=at(2))
+    assert await stage.undelivered(now=at(3)) == (stage.connection.id, [reply])
 
 
 async def test_second_opt_out_is_not_confirmed_again_until_it_was_undone(database: Database) -> None:

@@ -150,7 +150,7 @@ async def test_guards_of_a_reply(database: Database, change: dict[str, bool] | N
     assert await stage.claim_message(draft, now=at(7)) is None
     row = await stage.message(draft)
     assert (row.status, row.error_code) == ("cancelled", code)
-    assert await stage.turns.list_undelivered_drafts((await stage.chat()).id) == ("", [])
+    assert await stage.undelivered(now=at(8)) == ("", [])
 
 
 @pytest.mark.parametrize(
@@ -340,12 +340,11 @@ async def test_reply_due_again_is_found_by_the_sweeper(database: Database) -> No
     draft = await stage.answer()
     attempt = await stage.claim_message(draft)
     assert attempt is not None
-    chat_id = (await stage.chat()).id
-    assert await stage.turns.open_turn(chat_id, NOW) is None
+    assert (await stage.look()).state == "rest"
     assert (await stage.chat()).next_step_at is None
     await stage.record(not_sent(attempt), now=at(9))
     assert (await stage.chat()).next_step_at == at(9)
-    assert list((await stage.turns.list_undelivered_drafts(chat_id))[1]) == [draft]
+    assert await stage.undelivered(now=at(9)) == (stage.connection.id, [draft])
 
 
 # -------------------------------------------------------------------- recovery

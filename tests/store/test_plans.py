@@ -12,12 +12,10 @@ from sqlalchemy import Engine, event
 
 from boton.domain.messages import Lane
 from boton.domain.sends import SendKind
-from boton.ports import Idle, ModelAnswer, Page
+from boton.ports import Idle, Page
 from boton.store.engine import open_database
 from tests.store.builders import NOW, at
 from tests.store.stage import OTHER, Stage, incoming, numbers, receipt, sent, set_stage, typed, unconfirmed
-
-_ANSWER = ModelAnswer(text="¡Hola!")
 
 
 @contextmanager
@@ -55,8 +53,7 @@ async def test_no_step_reads_all_messages(sqlite_url: str) -> None:
     with _noted() as seen:
         await stage.receive(incoming())
         draft = await stage.answer()
-        brief = await stage.turns.open_turn((await stage.chat()).id, NOW)
-        assert brief is None
+        assert await stage.undelivered() == (stage.connection.id, [draft])
         attempt = await stage.claim_message(draft)
         assert attempt is not None
         await stage.record(unconfirmed(attempt))
@@ -64,7 +61,7 @@ async def test_no_step_reads_all_messages(sqlite_url: str) -> None:
         own = typed(whatsapp_id="own", attempt_id=attempt.id)
         await stage.receive(own, receipt("delivered", "own"))
         accepted, _ = await stage.deliver(OTHER)
-        await stage.turns.close_turn((await _turn(stage, kind=SendKind.INSTRUCTION)), _ANSWER, NOW)
+        await _write_opening(stage)
         await stage.receive(incoming(number=OTHER))
         await stage.accept("14155550000")
         await stage.receive(incoming("STOP", number="14155550000"))
@@ -125,17 +122,16 @@ async def _change_sends(stage: Stage) -> None:
     await stage.sends.wake_waiting_sends(stage.business.id, NOW)
 
 
-async def _turn(stage: Stage, **changes: object) -> str:
-    accepted = await stage.accept(**changes)
+async def _write_opening(stage: Stage) -> None:
+    accepted = await stage.accept(kind=SendKind.INSTRUCTION)
     (brief,) = await stage.turns.open_openings([accepted.recipients[0].message_id], NOW)
-    return brief.turn_id
+    await stage.close_turn(brief)
 
 
 async def _answer_twice(stage: Stage) -> None:
-    brief = await stage.turns.open_turn((await stage.chat(OTHER)).id, NOW)
-    assert brief is not None
-    (draft,) = await stage.turns.close_turn(brief.turn_id, _ANSWER, NOW)
-    assert await stage.turns.close_turn(brief.turn_id, _ANSWER, NOW) == [draft]
+    brief = await stage.open_turn(OTHER)
+    (draft,) = await stage.close_turn(brief)
+    assert await stage.close_turn(brief) == [draft]
     attempt = await stage.claim_message(draft)
     assert attempt is not None
     await stage.record(sent(attempt))

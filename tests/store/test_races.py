@@ -23,7 +23,7 @@ from boton.domain.gateway import Attempt, GatewayEvent
 from boton.domain.messages import Lane, MessageStatus
 from boton.domain.sends import AcceptedSend, NewRecipient, Send, SendKind, SendStatus
 from boton.errors import Conflict, StaleEpoch
-from boton.ports import Idle, ModelAnswer
+from boton.ports import Idle
 from boton.store.engine import Database, Work, open_database
 from boton.store.events import append_events
 from boton.store.tables import SendRow, TurnRow
@@ -412,38 +412,45 @@ async def test_two_readers_of_one_journal_store_a_message_once(two: Two) -> None
     assert len(await two.quick.messages()) == len(await two.quick.told(EventType.MESSAGE_RECEIVED)) == 1
 
 
-async def test_message_waits_for_a_turn_that_closes_and_is_the_next_ones(two: Two) -> None:
+async def test_message_waits_for_a_turn_that_closes_and_is_answered_with_it_anew(two: Two) -> None:
     await two.quick.receive(incoming("uno"))
-    chat_id = (await two.quick.chat()).id
-    brief = await two.quick.turns.open_turn(chat_id, NOW)
-    assert brief is not None
-    await two.race(
-        two.slow.turns.close_turn(brief.turn_id, ModelAnswer(text="sí"), at(5)), two.quick.receive(incoming("dos"))
-    )
-    following = await two.quick.turns.open_turn(chat_id, at(6))
-    assert following is not None
+    brief = await two.quick.open_turn()
+    await two.race(two.slow.say(brief, "sí", now=at(5)), two.quick.receive(incoming("dos")))
+    following = await two.quick.open_turn(now=at(6))
     assert following.turn_id != brief.turn_id
+    assert [line.text for line in following.history] == ["uno", "dos"]
     assert (await two.quick.chat()).next_step_at is not None
+
+
+async def test_turn_that_waits_for_a_message_does_not_speak_past_it(two: Two) -> None:
+    await two.quick.receive(incoming("uno"))
+    brief = await two.quick.open_turn()
+    _, step = await two.race(two.slow.receive(incoming("dos")), two.quick.say(brief, "sí", now=at(5)))
+    assert (step.state, step.brief) == ("think", None)
+    assert [row for row in await two.quick.messages() if row.kind == "reply"] == []
+
+
+async def test_message_waits_for_the_claim_of_the_reply_and_is_the_next_ones(two: Two) -> None:
+    await two.quick.receive(incoming("uno"))
+    draft = await two.quick.answer(now=at(1))
+    await two.race(two.slow.claim_message(draft, now=at(5)), two.quick.receive(incoming("dos")))
+    following = await two.quick.open_turn(now=at(6))
+    assert [line.text for line in following.history] == ["uno", "¡Hola! Soy el bot.", "dos"]
 
 
 async def test_chat_is_not_laid_to_rest_beside_a_message_that_comes(two: Two) -> None:
     await two.quick.deliver()
     await two.quick.change(bot_enabled=True)
-    chat_id = (await two.quick.chat()).id
-    _, brief = await two.race(two.slow.receive(incoming()), two.quick.turns.open_turn(chat_id, at(5)))
+    _, brief = await two.race(two.slow.receive(incoming()), two.quick.open_turn(now=at(5)))
     assert brief is not None
     assert (await two.quick.chat()).next_step_at is not None
 
 
 async def test_turn_is_opened_and_closed_once_by_two_workers(two: Two) -> None:
     await two.quick.receive(incoming())
-    chat_id = (await two.quick.chat()).id
-    first, second = await two.race(two.slow.turns.open_turn(chat_id, NOW), two.quick.turns.open_turn(chat_id, NOW))
-    assert first is not None
-    assert second is not None
+    first, second = await two.race(two.slow.open_turn(), two.quick.open_turn())
     assert first.turn_id == second.turn_id
-    answers = [two.quick.turns.close_turn(first.turn_id, ModelAnswer(text=text), NOW) for text in ("a", "b")]
-    drafts = await asyncio.gather(*answers)
+    drafts = await asyncio.gather(*(two.quick.close_turn(first, text) for text in ("a", "b")))
     assert drafts[0] == drafts[1]
     assert [turn.status for turn in await two.quick.all(TurnRow)] == ["closed"]
     assert len([row for row in await two.quick.messages() if row.kind == "reply"]) == 1
@@ -580,7 +587,7 @@ async def test_several_results_are_on_disk_though_a_new_epoch_forbids_further_cl
 async def test_several_claims_at_once_leave_out_the_chat_that_a_human_takes_over(two: Two) -> None:
     accepted = await two.quick.accept(NUMBER, OTHER, kind=SendKind.INSTRUCTION)
     for brief in await two.quick.turns.open_openings([one.message_id for one in accepted.recipients], NOW):
-        await two.quick.turns.close_turn(brief.turn_id, ModelAnswer(text="¡Hola!"), NOW)
+        await two.quick.close_turn(brief)
     _, step = await two.race(
         two.slow.change(NUMBER, untouchable=True), two.quick.step(accepted.send.id, room=5, now=at(9))
     )

@@ -75,7 +75,7 @@ async def test_chat_that_is_owed_an_answer_is_overdue_until_it_is_sent(database:
     attempt = await stage.claim_message(draft)
     assert attempt is not None
     await stage.record(sent(attempt))
-    await stage.turns.open_turn(chat.id, at(72))
+    await stage.look(now=at(72))
     assert await _overdue(stage, minutes(60)) == []
 
 
