@@ -11,6 +11,7 @@ from boton.domain.gateway import Attempt, GatewayEvent, Outcome, Sent, Unsettled
 from boton.domain.messages import Lane
 from boton.domain.pacing import PROFILES, Closure, PacingProfile
 from boton.domain.sends import Progress
+from boton.domain.tools import ToolCall
 from boton.ports import Idle, ModelAnswer, NumberPace, OutboxStore, Preview, Prompt, Result
 
 AT = datetime(2026, 3, 2, 15, 0, 5, tzinfo=UTC)
@@ -225,9 +226,9 @@ class Watcher:
 
 
 class ScriptedModel:
-    """Answers what the script says of a prompt: a text, or an error to raise."""
+    """Answers what the script says of a prompt: a text, calls of tools, or an error to raise."""
 
-    def __init__(self, script: Callable[[Prompt], str | Exception]) -> None:
+    def __init__(self, script: Callable[[Prompt], str | ToolCall | Exception]) -> None:
         self._script = script
         self.asked: list[Prompt] = []
         self.thinking = asyncio.Event()
@@ -241,6 +242,8 @@ class ScriptedModel:
         answer = self._script(prompt)
         if isinstance(answer, Exception):
             raise answer
+        if isinstance(answer, ToolCall):
+            return ModelAnswer(text="", tokens_in=3, tokens_out=5, calls=(answer,))
         return ModelAnswer(text=answer, tokens_in=3, tokens_out=5)
 
     async def close(self) -> None: ...

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 
 import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities import chatting
-from activities.chatting import ChatActivities, ComposeOpenings, ComposeTurn, Drafts
+from activities import thinking
+from activities.chatting import AdvanceChat, ChatActivities, ComposeOpenings, Drafts, NextStep, RunTool
+from activities.thinking import Thinking
+from boton.domain.chats import Holder
+from boton.domain.conversations import MODEL_ROUNDS, TurnBrief
 from boton.domain.gateway import GatewayEvent, Inbound
 from boton.domain.sends import AcceptedSend, SendKind
-from boton.errors import ModelBusy, ModelRefused
+from boton.domain.tools import ToolCall
+from boton.errors import ModelBusy, ModelContextTooLong, ModelMalformed, ModelRefused
+from boton.llm.own_tools import OWN_TOOLS
 from boton.llm.prompts import build_prompt
+from boton.llm.tools import ToolRegistry
+from boton.ports import Prompt
 from boton.store.inbox import SqlInboxStore
 from boton.store.sends import SqlSendStore
 from boton.store.tables import MessageRow
@@ -28,15 +36,37 @@ SECONDS = 20
 CUSTOMER = "5491122223333"
 
 
+TOOLS = ToolRegistry(OWN_TOOLS)
+HAND_OFF = ToolCall(id="call_1", name="hand_off_to_human", arguments='{"reason": "pide un descuento"}')
+WRONG = ToolCall(id="call_2", name="make_coffee", arguments="{")
+
+
+def to_prompt(brief: TurnBrief, budget: int, with_tools: bool) -> Prompt:
+    return build_prompt(brief, budget=budget, registry=TOOLS if with_tools else None)
+
+
 def chats(bench: Bench, model: ScriptedModel) -> ChatActivities:
-    return ChatActivities(SqlTurnStore(bench.database), model, build_prompt, bench.clock)
+    turns = SqlTurnStore(bench.database)
+    return ChatActivities(turns, Thinking(turns, model, to_prompt, bench.clock), TOOLS, bench.clock)
 
 
-async def a_customer_writes(bench: Bench, text: str, cursor: int = 1) -> str:
+async def advance(activities: ChatActivities, chat_id: str) -> NextStep:
+    return await ActivityEnvironment().run(activities.advance_chat, AdvanceChat(chat_id))
+
+
+async def advance_to_the_end(activities: ChatActivities, chat_id: str) -> NextStep:
+    """With the tools that are asked for on the way."""
+    while (step := await advance(activities, chat_id)).state == "run":
+        for call in step.calls:
+            await ActivityEnvironment().run(activities.run_tool, call)
+    return step
+
+
+async def a_customer_writes(bench: Bench, text: str, cursor: int = 1, when: datetime = AT) -> str:
     """The id of the chat in which the bot now owes an answer."""
-    inbound = Inbound(whatsapp_id=f"IN-{cursor}", jid=jid_of(CUSTOMER), text=text, at=AT)
+    inbound = Inbound(whatsapp_id=f"IN-{cursor}", jid=jid_of(CUSTOMER), text=text, at=when)
     recorded = await SqlInboxStore(bench.database).record_events(
-        bench.connection.id, bench.epoch, [GatewayEvent(cursor=cursor, body=inbound)], AT
+        bench.connection.id, bench.epoch, [GatewayEvent(cursor=cursor, body=inbound)], when
     )
     return recorded.owed[0]
 
@@ -55,31 +85,38 @@ async def texts(bench: Bench, message_ids: tuple[str, ...]) -> list[tuple[str | 
 
 async def test_what_is_owed_becomes_a_draft_of_the_right_connection(bench: Bench) -> None:
     chat_id = await a_customer_writes(bench, "hola")
-    model = ScriptedModel(lambda _: "buenas")
-    drafts = await ActivityEnvironment().run(chats(bench, model).compose_turn, ComposeTurn(chat_id))
-    assert drafts.connection_id == bench.connection.id
-    assert await texts(bench, drafts.message_ids) == [("buenas", "queued")]
+    step = await advance(chats(bench, ScriptedModel(lambda _: "buenas")), chat_id)
+    assert (step.state, step.connection_id, step.holder) == ("send", bench.connection.id, Holder.BOT)
+    assert await texts(bench, step.message_ids) == [("buenas", "queued")]
 
 
 async def test_second_attempt_finds_the_same_drafts_and_does_not_ask_again(bench: Bench) -> None:
     chat_id = await a_customer_writes(bench, "hola")
     model = ScriptedModel(lambda _: "buenas")
     activities = chats(bench, model)
-    first = await ActivityEnvironment().run(activities.compose_turn, ComposeTurn(chat_id))
-    second = await ActivityEnvironment().run(activities.compose_turn, ComposeTurn(chat_id))
-    assert first == second
+    assert await advance(activities, chat_id) == await advance(activities, chat_id)
     assert len(model.asked) == 1
 
 
-async def test_two_attempts_at_once_leave_one_draft(bench: Bench) -> None:
+async def test_two_attempts_at_once_leave_one_draft_and_ask_once(bench: Bench) -> None:
     chat_id = await a_customer_writes(bench, "hola")
     model = ScriptedModel(lambda _: "buenas")
     model.may_answer.clear()
     activities = chats(bench, model)
-    attempts = [
-        asyncio.create_task(ActivityEnvironment().run(activities.compose_turn, ComposeTurn(chat_id))) for _ in "ab"
-    ]
+    attempts = [asyncio.create_task(advance(activities, chat_id)) for _ in "ab"]
     await asyncio.wait_for(model.thinking.wait(), SECONDS)
+    model.may_answer.set()
+    first, second = await asyncio.gather(*attempts)
+    assert first == second
+    assert len(first.message_ids) == len(model.asked) == 1
+
+
+async def test_attempts_of_two_workers_leave_one_draft(bench: Bench) -> None:
+    chat_id = await a_customer_writes(bench, "hola")
+    model = ScriptedModel(lambda _: "buenas")
+    model.may_answer.clear()
+    attempts = [asyncio.create_task(advance(chats(bench, model), chat_id)) for _ in "ab"]
+    await until(lambda: len(model.asked) == 2)
     model.may_answer.set()
     first, second = await asyncio.gather(*attempts)
     assert first == second
@@ -90,10 +127,22 @@ async def test_nothing_owed_asks_nobody(bench: Bench) -> None:
     chat_id = await a_customer_writes(bench, "hola")
     model = ScriptedModel(lambda _: "buenas")
     activities = chats(bench, model)
-    drafts = await ActivityEnvironment().run(activities.compose_turn, ComposeTurn(chat_id))
-    await bench.courier().claim(drafts.message_ids[0])
-    assert await ActivityEnvironment().run(activities.compose_turn, ComposeTurn(chat_id)) == Drafts()
+    step = await advance(activities, chat_id)
+    await bench.courier().claim(step.message_ids[0])
+    assert (await advance(activities, chat_id)).state == "rest"
     assert len(model.asked) == 1
+
+
+async def test_run_from_before_there_were_tools_gets_the_whole_turn_at_once(bench: Bench) -> None:
+    chat_id = await a_customer_writes(bench, "¿me hace un descuento?")
+    answers: Iterator[str | ToolCall] = iter([HAND_OFF, "Te escribe una persona."])
+    activities = chats(bench, ScriptedModel(lambda _: next(answers)))
+    for _ in range(2):
+        drafts = await ActivityEnvironment().run(activities.compose_turn, AdvanceChat(chat_id))
+        assert drafts.connection_id == bench.connection.id
+        assert await texts(bench, drafts.message_ids) == [("Te escribe una persona.", "queued")]
+    await bench.courier().claim(drafts.message_ids[0])
+    assert await ActivityEnvironment().run(activities.compose_turn, AdvanceChat(chat_id)) == Drafts()
 
 
 @pytest.mark.parametrize(
@@ -105,7 +154,7 @@ async def test_busy_model_is_tried_again_when_its_server_wants(
     chat_id = await a_customer_writes(bench, "hola")
     model = ScriptedModel(lambda _: ModelBusy("429", retry_after))
     with pytest.raises(ApplicationError) as raised:
-        await ActivityEnvironment().run(chats(bench, model).compose_turn, ComposeTurn(chat_id))
+        await advance(chats(bench, model), chat_id)
     assert raised.value.next_retry_delay == delay
     assert raised.value.type == "ModelBusy"
     assert not raised.value.non_retryable
@@ -113,40 +162,43 @@ async def test_busy_model_is_tried_again_when_its_server_wants(
 
 async def test_refusal_keeps_its_name_which_the_retry_policy_does_not_retry(bench: Bench) -> None:
     chat_id = await a_customer_writes(bench, "hola")
-    model = ScriptedModel(lambda _: ModelRefused("401"))
     with pytest.raises(ModelRefused):
-        await ActivityEnvironment().run(chats(bench, model).compose_turn, ComposeTurn(chat_id))
+        await advance(chats(bench, ScriptedModel(lambda _: ModelRefused("401"))), chat_id)
 
 
-async def test_given_up_turn_is_not_owed_any_more(bench: Bench) -> None:
+async def test_given_up_turn_leaves_the_chat_to_a_human(bench: Bench) -> None:
     chat_id = await a_customer_writes(bench, "hola")
     model = ScriptedModel(lambda _: "buenas")
     activities = chats(bench, model)
-    await ActivityEnvironment().run(activities.give_up_turn, ComposeTurn(chat_id, code="ModelRefused"))
-    await ActivityEnvironment().run(activities.give_up_turn, ComposeTurn(chat_id, code="ModelRefused"))
-    assert await ActivityEnvironment().run(activities.compose_turn, ComposeTurn(chat_id)) == Drafts()
-    assert model.asked == []
-    await a_customer_writes(bench, "¿hola?", cursor=2)
-    again = await ActivityEnvironment().run(activities.compose_turn, ComposeTurn(chat_id))
-    assert len(again.message_ids) == 1
+    for _ in range(2):
+        step = await ActivityEnvironment().run(activities.give_up_turn, AdvanceChat(chat_id, code="ModelRefused"))
+        assert (step.state, step.holder) == ("rest", Holder.HUMAN)
+    bench.clock.now += timedelta(minutes=121)
+    await a_customer_writes(bench, "¿hola?", cursor=2, when=bench.clock.now)
+    step = await advance(activities, chat_id)
+    assert len(step.message_ids) == 1
+    assert [line.text for line in model.asked[0].brief.history] == ["hola", "¿hola?"]
 
 
-async def test_attempt_that_is_cancelled_stops_asking_the_model(bench: Bench) -> None:
+async def test_cancelled_attempt_leaves_its_question_to_the_next_one(bench: Bench) -> None:
+    """Temporal gave up on it, and starts another while the model still writes: it is asked and paid for once."""
     chat_id = await a_customer_writes(bench, "hola")
     model = ScriptedModel(lambda _: "buenas")
     model.may_answer.clear()
-    environment = ActivityEnvironment()
-    attempt = asyncio.create_task(environment.run(chats(bench, model).compose_turn, ComposeTurn(chat_id)))
+    activities, environment = chats(bench, model), ActivityEnvironment()
+    attempt = asyncio.create_task(environment.run(activities.advance_chat, AdvanceChat(chat_id)))
     await asyncio.wait_for(model.thinking.wait(), SECONDS)
     environment.cancel()
     with pytest.raises(asyncio.CancelledError):
         await attempt
-    left = [task for task in asyncio.all_tasks() if "answer" in repr(task.get_coro())]
-    assert left == []
+    again = asyncio.create_task(advance(activities, chat_id))
+    model.may_answer.set()
+    assert await texts(bench, (await again).message_ids) == [("buenas", "queued")]
+    assert len(model.asked) == 1
 
 
 async def test_heartbeats_while_the_model_thinks(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chatting, "_HEARTBEAT_SECONDS", 0.01)
+    monkeypatch.setattr(thinking, "_HEARTBEAT_SECONDS", 0.01)
     chat_id = await a_customer_writes(bench, "hola")
     model = ScriptedModel(lambda _: "buenas")
     model.may_answer.clear()
@@ -159,8 +211,102 @@ async def test_heartbeats_while_the_model_thinks(bench: Bench, monkeypatch: pyte
 
     environment = ActivityEnvironment()
     environment.on_heartbeat = beat
-    compose = environment.run(chats(bench, model).compose_turn, ComposeTurn(chat_id))
-    assert (await asyncio.wait_for(compose, SECONDS)).message_ids
+    step = environment.run(chats(bench, model).advance_chat, AdvanceChat(chat_id))
+    assert (await asyncio.wait_for(step, SECONDS)).message_ids
+
+
+async def test_customer_who_writes_while_the_model_thinks_is_answered_with_everything_at_once(bench: Bench) -> None:
+    chat_id = await a_customer_writes(bench, "hola")
+    model = ScriptedModel(lambda prompt: f"{len(prompt.brief.history)} mensajes")
+    model.may_answer.clear()
+    attempt = asyncio.create_task(advance(chats(bench, model), chat_id))
+    await asyncio.wait_for(model.thinking.wait(), SECONDS)
+    await a_customer_writes(bench, "¿tienen turno?", cursor=2)
+    model.may_answer.set()
+    assert await texts(bench, (await attempt).message_ids) == [("2 mensajes", "queued")]
+    assert len(model.asked) == 2
+
+
+# ---------------------------------------------------------------- tools
+
+
+async def test_tools_are_run_and_the_model_is_told_what_they_said(bench: Bench) -> None:
+    chat_id = await a_customer_writes(bench, "¿me hace un descuento?")
+    answers: Iterator[str | ToolCall] = iter([HAND_OFF, "Te escribe una persona."])
+    model = ScriptedModel(lambda _: next(answers))
+    activities = chats(bench, model)
+    step = await advance(activities, chat_id)
+    assert (step.state, len(step.calls)) == ("run", 1)
+    assert await advance(activities, chat_id) == step
+    for _ in range(2):
+        await ActivityEnvironment().run(activities.run_tool, step.calls[0])
+    done = await advance(activities, chat_id)
+    assert (done.state, done.holder) == ("send", Holder.HUMAN)
+    assert await texts(bench, done.message_ids) == [("Te escribe una persona.", "queued")]
+    ((answer,),) = [one.answers for one in model.asked[1].rounds]
+    assert (answer.call, answer.ok) == (HAND_OFF, True)
+    assert len(model.asked) == 2
+
+
+async def test_call_that_nobody_made_is_left_alone(bench: Bench) -> None:
+    await ActivityEnvironment().run(chats(bench, ScriptedModel(lambda _: "")).run_tool, RunTool("trn_0", 0, 0))
+
+
+async def test_model_that_gets_its_calls_wrong_twice_is_given_no_tools_any_more(bench: Bench) -> None:
+    chat_id = await a_customer_writes(bench, "hola")
+    model = ScriptedModel(lambda prompt: WRONG if prompt.tools else "buenas")
+    step = await advance_to_the_end(chats(bench, model), chat_id)
+    assert await texts(bench, step.message_ids) == [("buenas", "queued")]
+    assert [bool(prompt.tools) for prompt in model.asked] == [True, True, False]
+
+
+async def test_last_round_is_given_no_tools(bench: Bench) -> None:
+    chat_id = await a_customer_writes(bench, "hola")
+    model = ScriptedModel(lambda prompt: HAND_OFF if prompt.tools else "listo")
+    step = await advance_to_the_end(chats(bench, model), chat_id)
+    assert await texts(bench, step.message_ids) == [("listo", "queued")]
+    assert len(model.asked) == MODEL_ROUNDS
+
+
+async def test_silence_after_a_tool_that_did_something_is_an_answer(bench: Bench) -> None:
+    chat_id = await a_customer_writes(bench, "hola")
+    answers: Iterator[ToolCall | Exception] = iter([HAND_OFF, ModelMalformed("nothing")])
+    step = await advance_to_the_end(chats(bench, ScriptedModel(lambda _: next(answers))), chat_id)
+    assert [status for _, status in await texts(bench, step.message_ids)] == ["queued"]
+    assert step.holder == Holder.HUMAN
+
+
+async def test_silence_without_a_tool_is_none(bench: Bench) -> None:
+    chat_id = await a_customer_writes(bench, "hola")
+    answers: Iterator[ToolCall | Exception] = iter([WRONG, ModelMalformed("nothing")])
+    with pytest.raises(ModelMalformed):
+        await advance_to_the_end(chats(bench, ScriptedModel(lambda _: next(answers))), chat_id)
+
+
+async def test_window_that_is_too_small_gets_less_of_the_history_each_time(bench: Bench) -> None:
+    chat_id = await a_customer_writes(bench, "hola")
+    answers: Iterator[str | Exception] = iter([ModelContextTooLong("8k"), ModelContextTooLong("8k"), "buenas"])
+    model = ScriptedModel(lambda _: next(answers))
+    step = await advance(chats(bench, model), chat_id)
+    assert await texts(bench, step.message_ids) == [("buenas", "queued")]
+    first, second, third = [prompt.budget for prompt in model.asked]
+    assert first > second > third > 0
+
+
+async def test_window_that_holds_not_even_the_rules_is_a_refusal(bench: Bench) -> None:
+    chat_id = await a_customer_writes(bench, "hola")
+    with pytest.raises(ModelRefused):
+        await advance(chats(bench, ScriptedModel(lambda _: ModelContextTooLong("1k"))), chat_id)
+
+
+async def test_long_reply_is_sent_in_parts(bench: Bench) -> None:
+    chat_id = await a_customer_writes(bench, "hola")
+    paragraphs = [f"Parrafo {number}. " + "palabra " * 60 for number in range(3)]
+    step = await advance(chats(bench, ScriptedModel(lambda _: "\n\n".join(paragraphs))), chat_id)
+    assert [text for text, _ in await texts(bench, step.message_ids)] == [one.strip() for one in paragraphs]
+
+
+# ---------------------------------------------------------------- openings
 
 
 async def test_openings_are_written_side_by_side(bench: Bench) -> None:

@@ -73,9 +73,10 @@ async def draft(bench: Bench, text: str = ANSWER, *, cursor: int = 1, jid: str =
     """A customer has written, and the bot's answer is ready."""
     (chat_id,) = await event(bench, cursor, jid)
     turns = SqlTurnStore(bench.database)
-    brief = await turns.open_turn(chat_id, AT)
+    brief = (await turns.advance_chat(chat_id, AT)).brief
     assert brief is not None
-    (message_id,) = await turns.close_turn(brief.turn_id, ModelAnswer(text=text), AT)
+    step = await turns.record_answer(brief.turn_id, 0, ModelAnswer(text=text), (text,), AT)
+    (message_id,) = step.message_ids
     return message_id
 
 

@@ -52,6 +52,7 @@ def attempt_for(jid: str, text: str = "hola", epoch: int = 1) -> Attempt:
     return Attempt(
         id=f"att_{number}",
         message_id=f"msg_{number}",
+        chat_id="cht_1",
         kind=MessageKind.REPLY,
         epoch=epoch,
         jid=jid,

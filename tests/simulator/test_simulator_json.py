@@ -18,6 +18,7 @@ NOW = datetime.now(UTC)
 ATTEMPT = Attempt(
     id="att_1",
     message_id="msg_1",
+    chat_id="cht_1",
     kind=MessageKind.TRANSACTIONAL,
     epoch=1,
     jid="5491112345678@s.whatsapp.net",

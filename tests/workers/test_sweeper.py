@@ -79,7 +79,8 @@ class Starter:
         assert connection_id == "con_1"
         await self._start("send", send_id, tuple(lanes))
 
-    async def look_at_chat(self, chat_id: str, business_id: str) -> None:
+    async def look_at_chat(self, chat_id: str, business_id: str, *, quiet_seconds: float = 0.0) -> None:
+        assert quiet_seconds == 0, "what is overdue has waited long enough"
         await self._start("chat", chat_id)
 
     async def start_reminder(
