@@ -508,7 +508,7 @@ class CallKey:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatStep:
     """What the bot does next in a chat, and how the chat stands. state: `think` (ask the model for `brief`), `run` (the
-    tools of `calls`), `send` (the drafts `message_ids`), `rest`. until: of the next timer, once that is done.
+    tools of `calls`), `send` (the drafts `message_ids`), `rest`. until: when something is due again once that is done.
     """
 
     state: str

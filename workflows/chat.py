@@ -73,7 +73,6 @@ class ChatWorkflow:
             await self._wait_for_quiet()
             self._looked = False
             until = await self._do_what_is_due()
-            self._renew_in_time()
             await self._wait(until)
         self._tell("idle", "Nothing is owed; the customer's next message starts a new run.")
         return self._turns
@@ -92,8 +91,9 @@ class ChatWorkflow:
         await _sleep(until, lambda: self._quiet_until != quiet_until)
 
     async def _do_what_is_due(self) -> datetime | None:
-        """Until the chat rests; when its next timer is."""
+        """Until the chat rests; when its next timer is. A phone that is away for days needs several runs."""
         while True:
+            self._renew_in_time()
             step = await self._advance()
             self._steps += 1
             match step.state:

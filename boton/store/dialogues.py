@@ -80,7 +80,7 @@ def settle_drafts(session: Session, chat: ChatRow, now: datetime) -> None:
 def next_step(session: Session, chat: ChatRow, now: datetime) -> datetime | None:
     """When the chat is due again: now, while something is to be answered or sent; else at its next timer."""
     session.flush()
-    if is_drafted(session, chat.id) or _owes(session, chat.id):
+    if is_drafted(session, chat.id) or is_owed(session, chat.id):
         return now
     return next_timer(session, chat, now)
 
@@ -105,6 +105,7 @@ def is_drafted(session: Session, chat_id: str) -> bool:
     return session.execute(drafted.limit(1)).first() is not None
 
 
-def _owes(session: Session, chat_id: str) -> bool:
+def is_owed(session: Session, chat_id: str) -> bool:
+    """Whether the customer waits for an answer."""
     due = select(col(MessageRow.id)).where(col(MessageRow.chat_id) == chat_id, DUE)
     return session.execute(due.limit(1)).first() is not None

@@ -18,7 +18,7 @@ from boton.ports import CallKey, ChatStep, ModelAnswer
 from boton.store.briefs import read_brief, to_call
 from boton.store.closing import close, connection_of, fail
 from boton.store.columns import storable
-from boton.store.dialogues import expire, find_open, next_step, next_timer, note
+from boton.store.dialogues import expire, find_open, is_owed, next_timer, note
 from boton.store.engine import Database
 from boton.store.events import append_events
 from boton.store.owing import drafts_of, find_by_trigger, find_turn
@@ -84,11 +84,11 @@ def _think_or_run(session: Session, chat: ChatRow, turn: TurnRow, now: datetime)
 
 def _rest_or_send(session: Session, chat: ChatRow, now: datetime) -> ChatStep:
     connection_id, message_ids = drafts_of(session, chat, now)
-    chat.next_step_at = next_step(session, chat, now) if message_ids else next_timer(session, chat, now)
-    if not message_ids:
-        return _told(session, chat, now, ChatStep(state="rest"))
-    send = ChatStep(state="send", connection_id=connection_id, message_ids=tuple(message_ids))
-    return _told(session, chat, now, send)
+    until = now if is_owed(session, chat.id) else next_timer(session, chat, now)
+    chat.next_step_at = now if message_ids else until
+    state = "send" if message_ids else "rest"
+    step = ChatStep(state=state, connection_id=connection_id, message_ids=tuple(message_ids), until=until)
+    return _told(session, chat, now, step)
 
 
 def _told(session: Session, chat: ChatRow, now: datetime, step: ChatStep) -> ChatStep:
@@ -100,7 +100,7 @@ def _told(session: Session, chat: ChatRow, now: datetime, step: ChatStep) -> Cha
         calls=step.calls,
         connection_id=step.connection_id,
         message_ids=step.message_ids,
-        until=next_timer(session, chat, now),
+        until=step.until,
         holder=to_chat(chat).held_by(now),
         conversation=None if conversation is None else ConversationStatus(conversation.status),
     )

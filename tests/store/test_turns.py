@@ -328,6 +328,20 @@ async def test_opening_settled_while_the_model_wrote_stays_as_it_is(database: Da
     assert await stage.status(accepted) is MessageStatus.EXPIRED
 
 
+async def test_chat_that_is_owed_an_answer_stays_due_while_its_opening_is_written(database: Database) -> None:
+    stage = await set_stage(database, bot_new_chats=True)
+    await stage.receive(incoming(when=at(1)), now=at(1))
+    await stage.open_conversation(accepted_at=at(2), now=at(2))
+    assert (await stage.chat()).next_step_at == at(2)
+
+
+async def test_what_is_owed_after_the_confirmation_of_an_opt_out_is_due_at_once(database: Database) -> None:
+    stage = await set_stage(database, bot_new_chats=True)
+    await stage.receive(incoming("¿tienen turno?"), incoming("STOP"))
+    step = await stage.look(now=at(1))
+    assert (step.state, step.until) == ("send", at(1))
+
+
 async def test_what_is_to_be_answered_stands_last_also_when_it_came_before_the_reply(database: Database) -> None:
     stage = await set_stage(database, bot_new_chats=True)
     await stage.receive(incoming("uno"))

@@ -15,7 +15,7 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
-from activities.chatting import ComposeOpenings, ComposeTurn, Drafts
+from activities.chatting import AdvanceChat, ComposeOpenings, NextStep, RunTool
 from activities.holding import HoldConnection, HoldEnded
 from activities.reminding import AdvanceReminder, ReminderStep
 from activities.sending import BatchStep, SendBatch, SendMessages
@@ -64,18 +64,23 @@ class Script:
         step: BatchStep = await self.play("send_messages", given, BatchStep(state="done", settled=1))
         return step
 
-    @activity.defn(name="compose_turn")
-    async def compose_turn(self, given: ComposeTurn) -> Drafts:
-        drafts: Drafts = await self.play("compose_turn", given, Drafts())
-        return drafts
+    @activity.defn(name="advance_chat")
+    async def advance_chat(self, given: AdvanceChat) -> NextStep:
+        step: NextStep = await self.play("advance_chat", given, NextStep(state="rest"))
+        return step
+
+    @activity.defn(name="run_tool")
+    async def run_tool(self, given: RunTool) -> None:
+        await self.play("run_tool", given, None)
 
     @activity.defn(name="compose_openings")
     async def compose_openings(self, given: ComposeOpenings) -> None:
         await self.play("compose_openings", given, None)
 
     @activity.defn(name="give_up_turn")
-    async def give_up_turn(self, given: ComposeTurn) -> None:
-        await self.play("give_up_turn", given, None)
+    async def give_up_turn(self, given: AdvanceChat) -> NextStep:
+        step: NextStep = await self.play("give_up_turn", given, NextStep(state="rest", holder="human"))
+        return step
 
     @activity.defn(name="give_up_openings")
     async def give_up_openings(self, given: ComposeOpenings) -> None:
@@ -135,7 +140,8 @@ async def stage() -> AsyncIterator[Stage]:
             task_queue=names.WORK_QUEUE,
             workflows=[SendWorkflow, ChatWorkflow, ConnectionWorkflow, ReminderWorkflow],
             activities=[
-                script.compose_turn,
+                script.advance_chat,
+                script.run_tool,
                 script.compose_openings,
                 script.give_up_turn,
                 script.give_up_openings,

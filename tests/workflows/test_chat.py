@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import pytest_asyncio
@@ -13,7 +13,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
-from activities.chatting import ComposeTurn, Drafts
+from activities.chatting import AdvanceChat, NextStep, RunTool
 from activities.sending import BatchStep, SendMessages
 from boton import names
 from boton.cli.embedded import find_temporal
@@ -27,17 +27,24 @@ BUSINESS = "biz_1"
 
 
 async def is_resting(stage: Stage, chat_id: str) -> str:
-    return await stage.details(names.chat_workflow(chat_id), lambda told: "**waiting**" in told)
+    return await stage.details(names.chat_workflow(chat_id), lambda told: "next message" in told)
+
+
+def send(stage: Stage, *message_ids: str) -> NextStep:
+    return NextStep(state="send", connection_id=stage.connection_id, message_ids=message_ids, holder="bot")
+
+
+async def run_of(stage: Stage, chat_id: str) -> str | None:
+    return (await stage.handle(names.chat_workflow(chat_id)).describe()).run_id
 
 
 async def test_look_starts_a_run_that_answers_what_is_owed(stage: Stage) -> None:
-    drafts = Drafts(connection_id=stage.connection_id, message_ids=("msg_1", "msg_2"))
-    stage.script.will("compose_turn", drafts)
+    stage.script.will("advance_chat", send(stage, "msg_1", "msg_2"))
     chat_id = stage.id("cht")
     await stage.starter.look_at_chat(chat_id, BUSINESS)
     assert "turns: 1" in await is_resting(stage, chat_id)
     assert stage.script.calls["send_messages"] == [SendMessages(("msg_1", "msg_2"))]
-    assert stage.script.calls["compose_turn"] == [ComposeTurn(chat_id)] * 2
+    assert stage.script.calls["advance_chat"] == [AdvanceChat(chat_id)]
     assert await stage.status(names.chat_workflow(chat_id)) == "waiting"
 
 
@@ -45,45 +52,42 @@ async def test_look_during_the_rest_is_answered_by_the_same_run(stage: Stage) ->
     chat_id = stage.id("cht")
     await stage.starter.look_at_chat(chat_id, BUSINESS)
     await is_resting(stage, chat_id)
-    first = (await stage.handle(names.chat_workflow(chat_id)).describe()).run_id
-    stage.script.will("compose_turn", Drafts(connection_id=stage.connection_id, message_ids=("msg_1",)))
+    first = await run_of(stage, chat_id)
+    stage.script.will("advance_chat", send(stage, "msg_1"))
     await stage.starter.look_at_chat(chat_id, BUSINESS)
     await until(lambda: stage.script.calls["send_messages"])
-    assert (await stage.handle(names.chat_workflow(chat_id)).describe()).run_id == first
+    assert await run_of(stage, chat_id) == first
 
 
-@pytest.mark.parametrize("busy_with", ["compose_turn", "send_messages"])
+@pytest.mark.parametrize("busy_with", ["advance_chat", "send_messages"])
 async def test_look_during_the_turn_is_not_lost(stage: Stage, busy_with: str) -> None:
     going_on = asyncio.Event()
-    drafts = Drafts(connection_id=stage.connection_id, message_ids=("msg_1",))
 
-    async def slow_compose() -> Drafts:
+    async def slow_advance() -> NextStep:
         await going_on.wait()
-        return Drafts()
+        return NextStep(state="rest")
 
     async def slow_send() -> BatchStep:
         await going_on.wait()
         return BatchStep(state="done", settled=1)
 
-    if busy_with == "compose_turn":
-        stage.script.will("compose_turn", slow_compose)
+    if busy_with == "advance_chat":
+        stage.script.will("advance_chat", slow_advance)
     else:
-        stage.script.will("compose_turn", drafts)
+        stage.script.will("advance_chat", send(stage, "msg_1"))
         stage.script.will("send_messages", slow_send)
     chat_id = stage.id("cht")
     await stage.starter.look_at_chat(chat_id, BUSINESS)
     await until(lambda: stage.script.calls[busy_with])
     await stage.starter.look_at_chat(chat_id, BUSINESS)
-    asked = len(stage.script.calls["compose_turn"])
     going_on.set()
-    expected = asked + (1 if busy_with == "compose_turn" else 2)
-    await until(lambda: len(stage.script.calls["compose_turn"]) == expected)
+    await until(lambda: len(stage.script.calls["advance_chat"]) == 2)
 
 
 async def test_storm_of_looks_is_answered_to_its_last(stage: Stage) -> None:
     chat_id = stage.id("cht")
     await stage.starter.look_at_chat(chat_id, BUSINESS)
-    first = (await stage.handle(names.chat_workflow(chat_id)).describe()).run_id
+    first = await run_of(stage, chat_id)
     slots = asyncio.Semaphore(20)
 
     async def look() -> None:
@@ -91,31 +95,44 @@ async def test_storm_of_looks_is_answered_to_its_last(stage: Stage) -> None:
             await stage.starter.look_at_chat(chat_id, BUSINESS)
 
     await asyncio.gather(*(look() for _ in range(200)))
-    before = len(stage.script.calls["compose_turn"])
-    stage.script.will("compose_turn", Drafts(connection_id=stage.connection_id, message_ids=("msg_last",)))
+    before = len(stage.script.calls["advance_chat"])
+    stage.script.will("advance_chat", send(stage, "msg_last"))
     await stage.starter.look_at_chat(chat_id, BUSINESS)
     await until(lambda: SendMessages(("msg_last",)) in stage.script.calls["send_messages"])
     await is_resting(stage, chat_id)
     assert before <= 202
-    handle = stage.handle(names.chat_workflow(chat_id))
-    assert (await handle.describe()).run_id != first, "200 looks are more than one run should keep"
+    assert await run_of(stage, chat_id) != first, "200 looks are more than one run should keep"
 
 
 async def test_customer_who_never_stops_is_served_by_several_runs(stage: Stage) -> None:
-    turns = CONTINUE_AFTER // 5
-    drafts = [Drafts(connection_id=stage.connection_id, message_ids=(f"msg_{number}",)) for number in range(turns)]
-    stage.script.will("compose_turn", *drafts)
-    chat_id = stage.id("cht")
+    turns, chat_id = CONTINUE_AFTER // 5, stage.id("cht")
+
+    async def send_while_another_message_comes() -> BatchStep:
+        await stage.starter.look_at_chat(chat_id, BUSINESS)
+        return BatchStep(state="done", settled=1)
+
+    stage.script.will("advance_chat", *(send(stage, f"msg_{number}") for number in range(turns)))
+    stage.script.will("send_messages", *[send_while_another_message_comes] * turns)
     await stage.starter.look_at_chat(chat_id, BUSINESS)
-    first = (await stage.handle(names.chat_workflow(chat_id)).describe()).run_id
-    assert f"turns: {turns}" in await is_resting(stage, chat_id)
-    assert (await stage.handle(names.chat_workflow(chat_id)).describe()).run_id != first
+    first = await run_of(stage, chat_id)
+    await stage.details(names.chat_workflow(chat_id), lambda told: f"turns: {turns}" in told)
+    assert await run_of(stage, chat_id) != first
     assert len(stage.script.calls["send_messages"]) == turns
 
 
+async def test_phone_that_is_away_for_days_is_waited_for_by_several_runs(stage: Stage) -> None:
+    tries, chat_id = CONTINUE_AFTER // 5, stage.id("cht")
+    stage.script.will("advance_chat", *[send(stage, "msg_1")] * (tries + 1))
+    stage.script.will("send_messages", *[BatchStep(state="more")] * tries)
+    await stage.starter.look_at_chat(chat_id, BUSINESS)
+    first = await run_of(stage, chat_id)
+    assert "turns: 1" in await is_resting(stage, chat_id)
+    assert await run_of(stage, chat_id) != first
+    assert len(stage.script.calls["send_messages"]) == tries + 1
+
+
 async def test_reply_that_was_cut_short_is_no_turn_and_goes_on(stage: Stage) -> None:
-    drafts = Drafts(connection_id=stage.connection_id, message_ids=("msg_1",))
-    stage.script.will("compose_turn", drafts, drafts)
+    stage.script.will("advance_chat", send(stage, "msg_1"), send(stage, "msg_1"))
     stage.script.will("send_messages", BatchStep(state="more", settled=3), BatchStep(state="done", settled=1))
     chat_id = stage.id("cht")
     await stage.starter.look_at_chat(chat_id, BUSINESS)
@@ -124,13 +141,43 @@ async def test_reply_that_was_cut_short_is_no_turn_and_goes_on(stage: Stage) -> 
 
 
 async def test_refused_turn_is_given_up_with_the_reason(stage: Stage) -> None:
-    stage.script.will("compose_turn", ApplicationError("401", type="ModelRefused"))
+    stage.script.will("advance_chat", ApplicationError("401", type="ModelRefused"))
+    chat_id = stage.id("cht")
+    await stage.starter.look_at_chat(chat_id, BUSINESS)
+    told = await stage.details(names.chat_workflow(chat_id), lambda told: "**waiting**" in told)
+    assert "turns: 0" in told
+    assert stage.script.calls["give_up_turn"] == [AdvanceChat(chat_id, code="ModelRefused")]
+    await until(lambda: len(stage.script.calls["advance_chat"]) == 2)
+
+
+async def test_notice_that_the_given_up_turn_leaves_is_sent(stage: Stage) -> None:
+    stage.script.will("advance_chat", ApplicationError("401", type="ModelRefused"))
+    stage.script.will("give_up_turn", send(stage, "msg_1"))
+    chat_id = stage.id("cht")
+    await stage.starter.look_at_chat(chat_id, BUSINESS)
+    await until(lambda: stage.script.calls["send_messages"] == [SendMessages(("msg_1",))])
+
+
+async def test_tools_of_a_round_are_run_before_the_chat_goes_on(stage: Stage) -> None:
+    calls = tuple(RunTool("trn_1", 0, position) for position in range(2))
+    stage.script.will("advance_chat", NextStep(state="run", calls=calls))
+    stage.script.will("advance_chat", NextStep(state="run", calls=(RunTool("trn_1", 1, 0),)), send(stage, "msg_1"))
+    stage.script.will("run_tool", RuntimeError("store"))
     chat_id = stage.id("cht")
     await stage.starter.look_at_chat(chat_id, BUSINESS)
     await is_resting(stage, chat_id)
-    assert stage.script.calls["give_up_turn"] == [ComposeTurn(chat_id, code="ModelRefused")]
+    ran = stage.script.calls["run_tool"]
+    assert sorted(call.position for call in ran[:3]) in ([0, 0, 1], [0, 1, 1]), "one was tried again"
+    assert ran[3:] == [RunTool("trn_1", 1, 0)]
+    assert len(stage.script.calls["advance_chat"]) == 3
+
+
+async def test_chat_that_a_human_holds_says_so(stage: Stage) -> None:
+    stage.script.will("advance_chat", NextStep(state="rest", holder="human", conversation="waiting"))
+    chat_id = stage.id("cht")
     await stage.starter.look_at_chat(chat_id, BUSINESS)
-    await until(lambda: len(stage.script.calls["compose_turn"]) == 2)
+    assert "A human holds" in await stage.details(names.chat_workflow(chat_id), lambda told: "handed_off" in told)
+    assert await stage.status(names.chat_workflow(chat_id)) == "handed_off"
 
 
 async def test_patience_with_the_model_counts_attempts_and_not_the_time_that_no_worker_ran(stage: Stage) -> None:
@@ -145,6 +192,45 @@ async def test_patience_with_the_model_counts_attempts_and_not_the_time_that_no_
     ]
     assert asked.schedule_to_close_timeout.ToTimedelta() == timedelta(0)
     assert 10 <= asked.retry_policy.maximum_attempts <= 20
+
+
+# ---------------------------------------------------------------- bursts
+
+
+async def timers_of(stage: Stage, chat_id: str) -> list[timedelta]:
+    history = await stage.handle(names.chat_workflow(chat_id)).fetch_history()
+    return [
+        event.timer_started_event_attributes.start_to_fire_timeout.ToTimedelta()
+        for event in history.events
+        if event.HasField("timer_started_event_attributes")
+    ]
+
+
+async def test_burst_is_one_turn(stage: Stage) -> None:
+    chat_id = stage.id("cht")
+    for _ in range(5):
+        await stage.starter.look_at_chat(chat_id, BUSINESS, quiet_seconds=1.5)
+    await is_resting(stage, chat_id)
+    assert stage.script.calls["advance_chat"] == [AdvanceChat(chat_id)]
+
+
+async def test_message_of_a_burst_puts_the_answer_off(stage: Stage) -> None:
+    chat_id = stage.id("cht")
+    for seconds in (10, 12):
+        await stage.starter.look_at_chat(chat_id, BUSINESS, quiet_seconds=seconds)
+        await eventually(lambda: timers_of(stage, chat_id), lambda timers: len(timers) == (seconds - 8) // 2)  # noqa: B023
+    first, second = await timers_of(stage, chat_id)
+    assert first == timedelta(seconds=10)
+    assert timedelta(seconds=11) < second <= timedelta(seconds=12)
+    assert stage.script.calls["advance_chat"] == []
+
+
+async def test_customer_who_may_be_writing_for_ever_is_answered_after_20_seconds(stage: Stage) -> None:
+    chat_id = stage.id("cht")
+    await stage.starter.look_at_chat(chat_id, BUSINESS, quiet_seconds=60)
+    timers = await eventually(lambda: timers_of(stage, chat_id), lambda timers: timers)
+    assert timers == [timedelta(seconds=20)]
+    assert stage.script.calls["advance_chat"] == []
 
 
 # ---------------------------------------------------------------- the end of a run, in virtual time
@@ -165,7 +251,7 @@ async def virtual() -> AsyncIterator[tuple[WorkflowEnvironment, Script]]:
             environment.client,
             task_queue=names.WORK_QUEUE,
             workflows=[ChatWorkflow],
-            activities=[script.compose_turn, script.give_up_turn],
+            activities=[script.advance_chat, script.run_tool, script.give_up_turn],
             workflow_runner=sandbox_runner(),
         )
         async with worker:
@@ -190,4 +276,23 @@ async def test_idle_chat_ends_after_a_minute_and_the_next_look_starts_another(
     await stage.starter.look_at_chat(chat_id, BUSINESS)
     again = await eventually(handle.describe, lambda described: described.run_id != first)
     assert again.run_id != first
-    await until(lambda: len(script.calls["compose_turn"]) == 2)
+    await until(lambda: len(script.calls["advance_chat"]) == 2)
+
+
+async def test_chat_acts_by_itself_when_its_timer_is_due(virtual: tuple[WorkflowEnvironment, Script]) -> None:
+    environment, script = virtual
+    stage = Stage(environment.client, script)
+    chat_id = stage.id("cht")
+    handle = stage.handle(names.chat_workflow(chat_id))
+    tomorrow, later = (datetime.now(UTC) + timedelta(days=days) for days in (1, 2))
+    script.will("advance_chat", NextStep(state="rest", until=tomorrow), NextStep(state="rest", until=later))
+    await stage.starter.look_at_chat(chat_id, BUSINESS)
+    await stage.details(handle.id, lambda told: f"Acts by itself at {tomorrow:%Y-%m-%d %H:%M} UTC" in told)
+    await environment.fast_forward(handle, timedelta(hours=23))
+    assert len(script.calls["advance_chat"]) == 1
+    await environment.fast_forward(handle, timedelta(hours=2))
+    await stage.details(handle.id, lambda told: f"Acts by itself at {later:%Y-%m-%d %H:%M} UTC" in told)
+    await stage.starter.look_at_chat(chat_id, BUSINESS)
+    await until(lambda: len(script.calls["advance_chat"]) == 3)
+    await environment.fast_forward(handle, timedelta(seconds=61))
+    assert await asyncio.wait_for(handle.result(), 30) == 0

@@ -20,7 +20,7 @@ from temporalio.client import WorkflowHistory
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import Replayer
 
-from activities.chatting import Drafts
+from activities.chatting import NextStep, RunTool
 from activities.holding import HoldEnded
 from activities.reminding import ReminderStep
 from activities.sending import BatchStep
@@ -78,18 +78,26 @@ async def instruction_given_up(stage: Stage) -> str:
     return names.send_workflow(send_id)
 
 
-async def chat_answered_and_given_up(stage: Stage) -> str:
-    drafts = Drafts(connection_id=stage.connection_id, message_ids=("msg_1",))
-    stage.script.will("compose_turn", drafts, drafts, Drafts(), ApplicationError("401", type="ModelRefused"))
+async def chat_with_tools(stage: Stage) -> str:
+    """A burst, two rounds of tools, a reply that is cut short, a timer, and a turn that is given up."""
+    soon, later = (datetime.now(UTC) + timedelta(seconds=seconds) for seconds in (4, 86_400))
+    send = NextStep(state="send", connection_id=stage.connection_id, message_ids=("msg_1", "msg_2"), holder="bot")
+    rest = NextStep(state="rest", until=soon, holder="bot", conversation="waiting")
+    calls = tuple(RunTool("trn_1", 0, position) for position in (0, 1))
+    stage.script.will("advance_chat", NextStep(state="run", calls=calls))
+    stage.script.will("advance_chat", NextStep(state="run", calls=(RunTool("trn_1", 1, 0),)), send, send, rest)
+    stage.script.will("advance_chat", ApplicationError("401", type="ModelRefused"), NextStep(state="rest", until=later))
+    stage.script.will("run_tool", RuntimeError("store"))
     stage.script.will("send_messages", BatchStep(state="more"), BatchStep(state="done", settled=1))
     chat_id = stage.id("cht")
-    workflow_id = names.chat_workflow(chat_id)
-    await stage.starter.look_at_chat(chat_id, "biz_1")
-    await stage.details(workflow_id, lambda told: "**waiting**" in told)
+    for _ in range(2):
+        await stage.starter.look_at_chat(chat_id, "biz_1", quiet_seconds=1.5)
+    await until(lambda: len(stage.script.calls["send_messages"]) == 2)
+    await stage.details(names.chat_workflow(chat_id), lambda told: "turns: 1 · Waits" in told)
     await stage.starter.look_at_chat(chat_id, "biz_1")
     await until(lambda: stage.script.calls["give_up_turn"])
-    await stage.details(workflow_id, lambda told: "**waiting**" in told)
-    return workflow_id
+    await stage.details(names.chat_workflow(chat_id), lambda told: f"{later:%Y-%m-%d %H:%M}" in told)
+    return names.chat_workflow(chat_id)
 
 
 async def connection_linked_again(stage: Stage) -> str:
@@ -121,7 +129,7 @@ SCENARIOS: dict[str, Callable[[Stage], Awaitable[str]]] = {
     "send": send_with_everything,
     "lanes": send_in_both_lanes,
     "instruction": instruction_given_up,
-    "chat": chat_answered_and_given_up,
+    "chat": chat_with_tools,
     "connection": connection_linked_again,
     "reminder": reminder_fired_twice_and_moved,
 }

@@ -13,7 +13,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.worker import Worker
 
 from activities.batch import BATCH_TIME
-from activities.chatting import ComposeOpenings, Drafts
+from activities.chatting import ComposeOpenings, NextStep
 from activities.sending import BatchStep, SendBatch
 from boton import names
 from boton.domain.messages import Lane
@@ -330,7 +330,7 @@ async def test_reply_overtakes_the_batches_that_wait_for_a_slot_of_the_link(stag
         return BatchStep(state="done", settled=1)
 
     stage.script.will("send_messages", reply)
-    stage.script.will("compose_turn", Drafts(connection_id=connection_id, message_ids=("msg_1",)))
+    stage.script.will("advance_chat", NextStep(state="send", connection_id=connection_id, message_ids=("msg_1",)))
     for send_id in sends:
         await stage.starter.start_send(send_id, "biz_1", connection_id, lanes=(Lane.FAST,))
     await until_in_backlog(stage, names.fast_queue(connection_id), 12)
