@@ -8,7 +8,7 @@ from activities.batch import Limit, Patience
 from activities.courier import Courier
 from activities.pacer import Pacer, Turn
 from boton.domain.messages import Lane, MessageKind
-from boton.domain.pacing import REPLY_RANK, typing_seconds
+from boton.domain.pacing import REPLY_RANK, Pacing, typing_seconds
 from boton.ports import Preview
 
 _TYPED = {MessageKind.REPLY, MessageKind.FOLLOW_UP}
@@ -30,19 +30,23 @@ class Replies:
         self._limit = limit
         self._patience = Patience(limit.stop)
 
-    async def send(self, preview: Preview) -> bool:
+    async def send(self, message_id: str) -> bool:
         """Tries until the message is not due any more; False when it was cut short."""
         while not self._limit.is_over:
-            end = await self._try_once(preview)
+            end = await self._try_once(message_id)
             if end is not _End.DUE_AGAIN:
                 return end is _End.SETTLED
             await self._patience.wait()
         return False
 
-    async def _try_once(self, preview: Preview) -> _End:
+    async def _try_once(self, message_id: str) -> _End:
         pacing = await self._pacer.pacing(fresh=True)
         if pacing.is_unpaced(Lane.FAST):
-            return await self._deliver(preview)
+            return await self._deliver(message_id)
+        previews = await self._courier.preview([message_id])
+        return await self._wait_for_turn(previews[0], pacing) if previews else _End.SETTLED
+
+    async def _wait_for_turn(self, preview: Preview, pacing: Pacing) -> _End:
         lead = typing_seconds(preview.length) if pacing.typing and preview.kind in _TYPED else 0.0
         turn = Turn(lane=Lane.FAST, rank=REPLY_RANK, key=preview.chat_id, lead=lead)
         if not await self._pacer.take(turn, self._limit.stop, self._limit.seconds_left):
@@ -53,7 +57,7 @@ class Replies:
         settled = self._limit.settled
         try:
             await self._type(preview, lead)
-            return _End.CUT_SHORT if self._limit.is_over else await self._deliver(preview)
+            return _End.CUT_SHORT if self._limit.is_over else await self._deliver(preview.message_id)
         finally:
             self._pacer.release(Lane.FAST, used=self._limit.settled > settled)
 
@@ -63,8 +67,8 @@ class Replies:
             await self._courier.show_typing(preview.jid, seconds)
             await self._limit.stop.sleep(seconds)
 
-    async def _deliver(self, preview: Preview) -> _End:
-        attempt = await self._courier.claim(preview.message_id)
+    async def _deliver(self, message_id: str) -> _End:
+        attempt = await self._courier.claim(message_id)
         if attempt is None:
             return _End.SETTLED
         self._limit.settled += 1

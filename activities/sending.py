@@ -128,8 +128,8 @@ class SendingActivities:
     async def _send_messages(self, message_ids: tuple[str, ...], stop: Stop) -> BatchStep:
         limit = Limit(stop, self._clock)
         replies = Replies(self._courier, self._pacer, limit)
-        for preview in await self._courier.preview(message_ids):
-            if not await replies.send(preview):
+        for message_id in message_ids:
+            if not await replies.send(message_id):
                 return BatchStep(state="more", settled=limit.settled)
         return BatchStep(state="done", settled=limit.settled)
 

@@ -48,7 +48,7 @@ class BareChat:
     """turns: how many signals it waits for; activities: how many each of them costs."""
 
     @workflow.init
-    def __init__(self, turns: int, activities: int) -> None:
+    def __init__(self, turns: int, activities: int) -> None:  # noqa: ARG002 - the SDK passes it to both
         self._signals = 0
         self._activities = activities
 

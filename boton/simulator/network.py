@@ -23,8 +23,6 @@ from boton.simulator.records import Records
 from boton.simulator.sessions import Sessions
 
 EVENTS_AT_ONCE = 500
-_GATHER = 0.01
-"""Seconds that a waiting gateway is kept waiting after the first event, so that a bulk's receipts come together."""
 
 
 class Network:
@@ -158,7 +156,6 @@ class Network:
         if not (events := self._read(business, epoch, after)) and wait > 0:
             deadline = time.monotonic() + wait
             while not events and await self._bells.wait(business, deadline - time.monotonic()):
-                await asyncio.sleep(_GATHER)
                 events = self._read(business, epoch, after)
         return events
 
