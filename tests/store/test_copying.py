@@ -18,6 +18,7 @@ from boton.domain.connections import ConnectionStatus
 from boton.domain.events import EventType
 from boton.domain.messages import MessageStatus
 from boton.domain.sends import SendStatus
+from boton.domain.tools import HandOff, ToolCall
 from boton.errors import Conflict
 from boton.ids import Prefix, new_id
 from boton.ports import ModelAnswer
@@ -48,7 +49,7 @@ from tests.store.stage import OTHER, Stage, incoming, numbers, sent, set_stage, 
 
 LATER = NOW + timedelta(hours=3)
 REPLACE = Permission(replace=True)
-WRITER, READER = "5491120000001", "5491120000002"
+WRITER, READER, THIRD, FOURTH = (f"549112000000{number}" for number in range(1, 5))
 
 
 class Scene:
@@ -102,6 +103,16 @@ async def _receive(scene: Scene) -> None:
     scene.due, scene.answered = rows[WRITER], rows[READER]
 
 
+async def _converse(stage: Stage) -> None:
+    """Tools that a model called, and what is planned after an opening."""
+    await stage.receive(incoming("¿descuento?", number=THIRD))
+    call = ToolCall(id="call_1", name="hand_off_to_human", arguments='{"reason": "null"}')
+    (key,) = (await stage.say(await stage.open_turn(THIRD), calls=[call])).calls
+    await stage.turns.answer_call(key, "hecho", HandOff(reason="«descuento»"), NOW, ok=True)
+    opened = await stage.open_conversation(FOURTH)
+    await stage.record(sent(await stage.claim(opened.send.id)))
+
+
 def _set(row: Any, **values: Any) -> None:
     for name, value in values.items():
         setattr(row, name, value)
@@ -149,7 +160,7 @@ async def test_rows_are_the_same_after_a_journey_through_postgresql(
     sqlite_url: str, postgres_url: str, tmp_path: Path
 ) -> None:
     database = open_database(sqlite_url)
-    await set_scene(database)
+    await _converse((await set_scene(database)).stage)
     await database.close()
     before, after = an_empty_file(tmp_path, "before.db"), an_empty_file(tmp_path, "after.db")
     back_up(sqlite_url, before, NOW)
@@ -160,7 +171,8 @@ async def test_rows_are_the_same_after_a_journey_through_postgresql(
     target.dispose()
     back_up(postgres_url, after, NOW)
     assert rows_of(after) == rows_of(before)
-    assert all(rows_of(after)[name] for name in ("business", "chat", "message", "send", "event", "turn", "reminder"))
+    filled = ("business", "chat", "message", "send", "event", "turn", "reminder")
+    assert all(rows_of(after)[name] for name in (*filled, "turn_round", "tool_call", "follow_up", "token_day"))
 
 
 # ---------------------------------------------------------------- what a restore does
