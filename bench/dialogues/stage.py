@@ -237,9 +237,7 @@ async def _set_up(scenario: Scenario, database: Database, model: WatchedModel, s
     connection, epoch = await _connect(scenario, database, clock())
     phone = Phone(scenario.customer.name, transcript, clock)
     turns, outbox = SqlTurnStore(database), SqlOutboxStore(database)
-    courier = Courier(
-        phone, outbox, connection_id=connection.id, epoch=epoch, observer=NoObserver(), clock=clock
-    )
+    courier = Courier(phone, outbox, connection_id=connection.id, epoch=epoch, observer=NoObserver(), clock=clock)
     return Stage(
         clock=clock,
         transcript=transcript,
@@ -284,4 +282,3 @@ async def _run(activity: Callable[[Any], Awaitable[T]], argument: object) -> T:
 
 def _code_of(error: ModelError | ApplicationError) -> str:
     return (error.type or "model_error") if isinstance(error, ApplicationError) else type(error).__name__
-
