@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Sequence
 
 from bench.dialogues.loading import BadScenario, choose, load_all
-from bench.dialogues.models import ScriptedModel
+from bench.dialogues.models import ScriptedModel, do_not_sleep
 from bench.dialogues.playing import Played, play
 from bench.dialogues.scenario import Scenario
 from bench.dialogues.scores import Score, score, to_table, to_total
@@ -55,14 +55,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 async def _run(scenarios: Sequence[Scenario], settings: Settings, asked: argparse.Namespace) -> int:
-    key = settings.llm_api_key
-    model = open_model(settings.llm_base_url, key.get_secret_value() if key else None, settings.llm_model)
+    model = _open_model(settings)
     say(f"{len(scenarios)} scenarios against {'their scripts' if asked.scripted else _describe(settings)}")
     scores: list[Score] = []
     try:
         for scenario in scenarios:
-            player = ScriptedModel(scenario.model) if asked.scripted else model
-            await _play(scenario, player, settings.llm_context_tokens, asked.show, scores)
+            played = await _play(scenario, None if asked.scripted else model, settings.llm_context_tokens)
+            scores += [_tell(played, asked.show)] if played is not None else []
     finally:
         await model.close()
         print(to_table(scores), file=sys.stderr)
@@ -71,17 +70,22 @@ async def _run(scenarios: Sequence[Scenario], settings: Settings, asked: argpars
     return 1 if failed or len(scores) < len(scenarios) else 0
 
 
-async def _play(scenario: Scenario, model: LanguageModel, budget: int, show: bool, scores: list[Score]) -> None:
-    """Tells how it went, and adds the score where it could be run."""
+def _open_model(settings: Settings) -> LanguageModel:
+    key = settings.llm_api_key
+    return open_model(settings.llm_base_url, key.get_secret_value() if key else None, settings.llm_model)
+
+
+async def _play(scenario: Scenario, model: LanguageModel | None, budget: int) -> Played | None:
+    """None: it could not be run. Without a model: by the scenario's script."""
     try:
-        played = await play(scenario, model, budget=budget)
+        if model is None:
+            return await play(scenario, ScriptedModel(scenario.model), budget=budget, sleep=do_not_sleep)
+        return await play(scenario, model, budget=budget)
     except BenchFailed as failure:
         say(f"{scenario.name} could not be run: {failure}")
-        return
     except Exception:  # noqa: BLE001 - the other scenarios are worth playing
         say(f"{scenario.name} could not be run: {traceback.format_exc()}")
-        return
-    scores.append(_tell(played, show))
+    return None
 
 
 def _tell(played: Played, show: bool) -> Score:

@@ -51,6 +51,10 @@ class ScriptedModel(LanguageModel):
         return ToolCall(id=f"scripted{self._calls}", name=call.tool, arguments=arguments)
 
 
+async def do_not_sleep(_seconds: float) -> None:
+    """Nobody waits for a model by script."""
+
+
 class WatchedModel(LanguageModel):
     """systems: the rules that the model was told. tokens: as its server counted them."""
 

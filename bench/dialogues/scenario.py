@@ -87,8 +87,8 @@ class Piece(_Part):
 
 
 class Turn(_Part):
-    """What the customer does when it is their turn: is silent for a while (`wait`), then, where a person of the business
-    takes over the chat by writing (`human`), reads that, then writes (`say`), several messages in a row as a list.
+    """What happens in the customer's turn: silence for a while (`wait`), then a person of the business takes over the
+    chat by writing (`human`), then the customer writes (`say`), several messages in a row as a list.
     """
 
     when: When | None = None

@@ -14,8 +14,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import select
-from sqlmodel import col
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
@@ -35,17 +33,16 @@ from boton.domain.conversations import Conversation
 from boton.domain.gateway import GatewayEvent
 from boton.domain.sends import NewRecipient, NewSend, SendCategory, SendKind
 from boton.errors import ModelError, ModelMisconfigured, ModelRefused
-from boton.ports import LanguageModel
+from boton.ports import LanguageModel, Page
 from boton.store.businesses import SqlBusinessStore
 from boton.store.chats import SqlChatStore
 from boton.store.connections import SqlConnectionStore
+from boton.store.conversations import SqlConversationStore
 from boton.store.engine import Database, open_database
 from boton.store.inbox import SqlInboxStore
 from boton.store.migrate import migrate
 from boton.store.outbox import SqlOutboxStore
-from boton.store.rows import to_conversation
 from boton.store.sends import SqlSendStore
-from boton.store.tables import ConversationRow
 from boton.store.turns import SqlTurnStore
 from workers.main import TOOLS, to_prompt
 
@@ -54,8 +51,8 @@ T = TypeVar("T")
 _BOT_TAKES = timedelta(seconds=5)
 _CUSTOMER_TAKES = timedelta(seconds=40)
 _SHORTEST = timedelta(seconds=1)
-_PAUSES = (1.0, 4.0, 15.0, 60.0)
-"""Seconds between two tries of a model that is busy; the bot's own workflow has more patience."""
+_PAUSES = (1.0, 4.0, 15.0)
+"""Seconds between two tries, unless the server asks for others; the bot's own workflow has more patience."""
 
 _MOST_STEPS = 100
 _PHONE = "5491138620812"
@@ -139,11 +136,10 @@ class Stage:
         return await SqlChatStore(self.database).fetch_chat(self.connection.business_id, JID)
 
     async def fetch_conversation(self) -> Conversation | None:
-        """The newest."""
-        newest = select(ConversationRow).order_by(col(ConversationRow.created_at).desc()).limit(1)
-        return await self.database.read(
-            lambda session: next((to_conversation(row, JID) for row in session.scalars(newest)), None)
-        )
+        """The one with the instruction, where there is one."""
+        store = SqlConversationStore(self.database)
+        found, _ = await store.list_conversations(self.connection.business_id, Page(page=0, page_size=1))
+        return found[0] if found else None
 
     # ------------------------------------------------------------ what Temporal does elsewhere
 
@@ -193,18 +189,23 @@ class Stage:
         await self._be_patient(lambda: _run(self.chats.compose_openings, ComposeOpenings(message_ids)), give_up)
 
     async def _be_patient(self, attempt: Callable[[], Awaitable[T]], give_up: Callable[[str], Awaitable[T]]) -> T:
-        """Asks a busy model again, as the workflow's retry policy does. Raises BenchFailed for a wrong setting."""
+        """Asks again where the workflow's retry policy does. Raises BenchFailed where that is not the model's fault: a
+        wrong setting, a server that is busy or away.
+        """
         for pause in (*_PAUSES, None):
             try:
                 return await attempt()
             except ModelMisconfigured as error:
                 raise BenchFailed(error.detail) from error
-            except (ModelError, ApplicationError) as error:
-                code = _code_of(error)
+            except ApplicationError as error:
+                if pause is None:
+                    raise BenchFailed(error.message) from error
+                await self.sleep(error.next_retry_delay.total_seconds() if error.next_retry_delay else pause)
+            except ModelError as error:
+                code = type(error).__name__
                 if pause is None or isinstance(error, ModelRefused):
                     break
-                asked = error.next_retry_delay if isinstance(error, ApplicationError) else None
-                await self.sleep(asked.total_seconds() if asked is not None else pause)
+                await self.sleep(pause)
         self.transcript.add(Who.NOTE, f"the model gave no answer: {code}")
         return await give_up(code)
 
@@ -278,7 +279,3 @@ async def _run(activity: Callable[[Any], Awaitable[T]], argument: object) -> T:
     """With a heartbeat that goes nowhere."""
     result: T = await ActivityEnvironment().run(activity, argument)
     return result
-
-
-def _code_of(error: ModelError | ApplicationError) -> str:
-    return (error.type or "model_error") if isinstance(error, ApplicationError) else type(error).__name__
