@@ -18,12 +18,14 @@ from bench.dialogues.models import ScriptedModel, do_not_sleep
 from bench.dialogues.playing import Played, play
 from bench.dialogues.scenario import Scenario
 from bench.dialogues.scores import Score, score, to_table, to_total
+from bench.dialogues.stage import open_store
 from bench.dialogues.transcript import to_text
 from bench.progress import BenchFailed, say
 from boton.errors import Invalid
 from boton.llm.factory import open_model
 from boton.ports import LanguageModel
 from boton.settings import Settings, read_settings
+from boton.store.engine import Database
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,9 +61,10 @@ async def _run(scenarios: Sequence[Scenario], settings: Settings, asked: argpars
     say(f"{len(scenarios)} scenarios against {'their scripts' if asked.scripted else _describe(settings)}")
     scores: list[Score] = []
     try:
-        for scenario in scenarios:
-            played = await _play(scenario, None if asked.scripted else model, settings.llm_context_tokens)
-            scores += [_tell(played, asked.show)] if played is not None else []
+        async with open_store() as database:
+            for scenario in scenarios:
+                played = await _play(scenario, None if asked.scripted else model, database, settings.llm_context_tokens)
+                scores += [_tell(played, asked.show)] if played is not None else []
     finally:
         await model.close()
         print(to_table(scores), file=sys.stderr)
@@ -75,12 +78,12 @@ def _open_model(settings: Settings) -> LanguageModel:
     return open_model(settings.llm_base_url, key.get_secret_value() if key else None, settings.llm_model)
 
 
-async def _play(scenario: Scenario, model: LanguageModel | None, budget: int) -> Played | None:
+async def _play(scenario: Scenario, model: LanguageModel | None, database: Database, budget: int) -> Played | None:
     """None: it could not be run. Without a model: by the scenario's script."""
     try:
         if model is None:
-            return await play(scenario, ScriptedModel(scenario.model), budget=budget, sleep=do_not_sleep)
-        return await play(scenario, model, budget=budget)
+            return await play(scenario, ScriptedModel(scenario.model), database, budget=budget, sleep=do_not_sleep)
+        return await play(scenario, model, database, budget=budget)
     except BenchFailed as failure:
         say(f"{scenario.name} could not be run: {failure}")
     except Exception:  # noqa: BLE001 - the other scenarios are worth playing

@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 
 from bench.dialogues.customer import Heard, Script
 from bench.dialogues.scenario import Scenario, Turn
-from bench.dialogues.stage import Stage, open_stage
+from bench.dialogues.stage import Stage, set_stage
 from bench.dialogues.transcript import Entry, Who
 from boton.domain.chats import Holder
 from boton.domain.conversations import OPEN_CONVERSATIONS, Conversation
 from boton.domain.tokens import DEFAULT_BUDGET
 from boton.ports import LanguageModel
+from boton.store.engine import Database
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,27 +52,28 @@ class Played:
 async def play(
     scenario: Scenario,
     model: LanguageModel,
+    database: Database,
     *,
     budget: int = DEFAULT_BUDGET,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> Played:
     """budget: tokens of a prompt. sleep: between two tries of a busy model, in seconds. Raises BenchFailed."""
     began = time.monotonic()
-    async with open_stage(scenario, model, sleep, budget) as stage:
-        ended_at_turn = await _play_turns(scenario, stage)
-        chat = await stage.fetch_chat()
-        return Played(
-            scenario=scenario,
-            entries=tuple(stage.transcript.entries),
-            turns=stage.transcript.turn,
-            conversation=await stage.fetch_conversation(),
-            ended_at_turn=ended_at_turn,
-            holder=chat.held_by(stage.clock()),
-            opted_out=chat.opted_out,
-            systems=frozenset(stage.model.systems),
-            tokens=stage.model.tokens,
-            seconds=time.monotonic() - began,
-        )
+    stage = await set_stage(scenario, database, model, sleep, budget)
+    ended_at_turn = await _play_turns(scenario, stage)
+    chat = await stage.fetch_chat()
+    return Played(
+        scenario=scenario,
+        entries=tuple(stage.transcript.entries),
+        turns=stage.transcript.turn,
+        conversation=await stage.fetch_conversation(),
+        ended_at_turn=ended_at_turn,
+        holder=chat.held_by(stage.clock()),
+        opted_out=chat.opted_out,
+        systems=frozenset(stage.model.systems),
+        tokens=stage.model.tokens,
+        seconds=time.monotonic() - began,
+    )
 
 
 async def _play_turns(scenario: Scenario, stage: Stage) -> int | None:

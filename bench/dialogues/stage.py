@@ -5,13 +5,10 @@ The clock stands still unless a dialogue moves it, so that a silence of days tak
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
-from pathlib import Path
 from typing import Any, TypeVar
 
 from temporalio.exceptions import ApplicationError
@@ -26,7 +23,9 @@ from bench.dialogues.models import WatchedModel, WatchedTools
 from bench.dialogues.phone import JID, NoObserver, Phone
 from bench.dialogues.scenario import BusinessPart, Piece, Scenario
 from bench.dialogues.transcript import Transcript, Who
+from bench.numbers import fresh_numbers
 from bench.progress import BenchFailed
+from bench.stack import scratch
 from boton.domain.chats import Chat
 from boton.domain.connections import Connection, Gateway
 from boton.domain.conversations import Conversation
@@ -55,7 +54,6 @@ _PAUSES = (1.0, 4.0, 15.0)
 """Seconds between two tries, unless the server asks for others; the bot's own workflow has more patience."""
 
 _MOST_STEPS = 100
-_PHONE = "5491138620812"
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -211,28 +209,21 @@ class Stage:
 
 
 @asynccontextmanager
-async def open_stage(scenario: Scenario, model: LanguageModel, sleep: Sleep, budget: int) -> AsyncIterator[Stage]:
-    """One business, one customer, one empty store; gone afterwards. budget: tokens of a prompt."""
-    with tempfile.TemporaryDirectory(prefix="boton-dialogue-") as folder:
-        file = Path(folder) / "boton.db"
-        file.write_bytes(_migrated_store())
-        database = open_database(f"sqlite:///{file}")
+async def open_store() -> AsyncIterator[Database]:
+    """An empty store, gone afterwards. Dialogues share it: each has a business of its own in it."""
+    with scratch() as folder:
+        url = f"sqlite:///{folder / 'boton.db'}"
+        migrate(url)
+        database = open_database(url)
         try:
-            yield await _set_up(scenario, database, WatchedModel(model), sleep, budget)
+            yield database
         finally:
             await database.close()
 
 
-@cache
-def _migrated_store() -> bytes:
-    """An empty store; migrating one takes longer than a dialogue."""
-    with tempfile.TemporaryDirectory(prefix="boton-dialogue-") as folder:
-        file = Path(folder) / "template.db"
-        migrate(f"sqlite:///{file}")
-        return file.read_bytes()
-
-
-async def _set_up(scenario: Scenario, database: Database, model: WatchedModel, sleep: Sleep, budget: int) -> Stage:
+async def set_stage(scenario: Scenario, database: Database, model: LanguageModel, sleep: Sleep, budget: int) -> Stage:
+    """A new business with one customer, who has not written yet. budget: tokens of a prompt."""
+    watched = WatchedModel(model)
     clock = Clock(scenario.starts)
     transcript = Transcript(clock)
     connection, epoch = await _connect(scenario, database, clock())
@@ -242,13 +233,13 @@ async def _set_up(scenario: Scenario, database: Database, model: WatchedModel, s
     return Stage(
         clock=clock,
         transcript=transcript,
-        model=model,
+        model=watched,
         database=database,
         connection=connection,
         epoch=epoch,
         phone=phone,
         chats=ChatActivities(
-            turns, Thinking(turns, model, to_prompt, clock, budget=budget), WatchedTools(TOOLS, transcript), clock
+            turns, Thinking(turns, watched, to_prompt, clock, budget=budget), WatchedTools(TOOLS, transcript), clock
         ),
         sending=SendingActivities(courier, Pacer(lambda: outbox.fetch_pace(connection.id), clock), clock),
         sleep=sleep,
@@ -260,7 +251,7 @@ async def _connect(scenario: Scenario, database: Database, now: datetime) -> tup
     businesses, connections = SqlBusinessStore(database), SqlConnectionStore(database)
     business = await businesses.create_business(scenario.business.name, bot_new_chats=True, now=now)
     await businesses.update_config(business.id, _to_config(scenario.business))
-    connection = await connections.create_connection(business.id, Gateway.SIMULATOR, _PHONE, now)
+    connection = await connections.create_connection(business.id, Gateway.SIMULATOR, fresh_numbers(1)[0], now)
     return connection, await connections.raise_epoch(connection.id, now)
 
 

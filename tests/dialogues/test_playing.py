@@ -16,6 +16,7 @@ from bench.progress import BenchFailed
 from boton.domain.conversations import ConversationOutcome
 from boton.errors import ModelMisconfigured
 from boton.ports import LanguageModel, ModelAnswer, Prompt
+from boton.store.engine import Database
 
 MISCONFIGURED = "The language model's server answered 401: check BOTON_LLM_API_KEY."
 
@@ -33,8 +34,8 @@ def a_scenario(*script: dict[str, Any], model: list[dict[str, Any]], **changes: 
     return Scenario.model_validate({**values, **changes})
 
 
-async def play_script(scenario: Scenario) -> Played:
-    return await play(scenario, ScriptedModel(scenario.model), sleep=do_not_sleep)
+async def play_script(scenario: Scenario, store: Database) -> Played:
+    return await play(scenario, ScriptedModel(scenario.model), store, sleep=do_not_sleep)
 
 
 def texts(played: Played, who: Who = Who.BOT) -> list[str]:
@@ -64,47 +65,50 @@ def test_conditions_of_a_turn_must_all_hold() -> None:
     assert Script([turn]).take_next(Heard(texts=[], ended=False)) is turn
 
 
-async def test_burst_is_answered_once() -> None:
-    played = await play_script(a_scenario({"say": ["hola", "una cosa"]}, model=[{"say": "Te leo."}]))
+async def test_burst_is_answered_once(store: Database) -> None:
+    played = await play_script(a_scenario({"say": ["hola", "una cosa"]}, model=[{"say": "Te leo."}]), store)
     assert (texts(played, Who.CUSTOMER), texts(played)) == (["hola", "una cosa"], ["Te leo."])
 
 
-async def test_silence_lets_the_follow_up_and_the_end_come() -> None:
+async def test_silence_lets_the_follow_up_and_the_end_come(store: Database) -> None:
     scenario = a_scenario(
         {"wait": "80h"}, instruction="Saludá.", model=[{"say": "Hola, ¿estás?"}, {"say": "¿Seguís ahí?"}]
     )
-    played = await play_script(scenario)
+    played = await play_script(scenario, store)
     assert texts(played) == ["Hola, ¿estás?", "¿Seguís ahí?"]
     assert played.conversation is not None
     assert (played.conversation.outcome, played.ended_at_turn) == (ConversationOutcome.NO_ANSWER, 1)
 
 
-async def test_model_that_fails_for_good_is_given_up_as_the_workflow_does() -> None:
+async def test_model_that_fails_for_good_is_given_up_as_the_workflow_does(store: Database) -> None:
     played = await play_script(
-        a_scenario({"say": "hola"}, instruction="Saludá.", model=[{"say": "Hola."}, {"fails": "malformed", "times": 4}])
+        a_scenario(
+            {"say": "hola"}, instruction="Saludá.", model=[{"say": "Hola."}, {"fails": "malformed", "times": 4}]
+        ),
+        store,
     )
     assert played.conversation is not None
     assert (played.conversation.outcome, played.holder) == (ConversationOutcome.ERROR, "human")
 
 
-async def test_server_that_is_away_is_no_fault_of_the_model() -> None:
+async def test_server_that_is_away_is_no_fault_of_the_model(store: Database) -> None:
     with pytest.raises(BenchFailed):
-        await play_script(a_scenario({"say": "hola"}, model=[{"fails": "busy", "times": 4}]))
+        await play_script(a_scenario({"say": "hola"}, model=[{"fails": "busy", "times": 4}]), store)
 
 
-async def test_wrong_setting_is_told_and_nothing_is_scored() -> None:
+async def test_wrong_setting_is_told_and_nothing_is_scored(store: Database) -> None:
     with pytest.raises(BenchFailed, match="BOTON_LLM_API_KEY"):
-        await play(a_scenario({"say": "hola"}, model=[]), NoKey())
+        await play(a_scenario({"say": "hola"}, model=[]), NoKey(), store)
 
 
-async def test_script_that_is_too_short_is_told() -> None:
+async def test_script_that_is_too_short_is_told(store: Database) -> None:
     with pytest.raises(BenchFailed, match="once more than it has answers"):
-        await play_script(a_scenario({"say": "hola"}, model=[]))
+        await play_script(a_scenario({"say": "hola"}, model=[]), store)
 
 
-async def test_silence_before_any_word_is_a_mistake_of_the_script() -> None:
+async def test_silence_before_any_word_is_a_mistake_of_the_script(store: Database) -> None:
     with pytest.raises(BenchFailed, match="begin with a message"):
-        await play_script(a_scenario({"wait": "24h"}, model=[]))
+        await play_script(a_scenario({"wait": "24h"}, model=[]), store)
 
 
 @pytest.mark.parametrize(
@@ -119,12 +123,12 @@ async def test_silence_before_any_word_is_a_mistake_of_the_script() -> None:
         ({"endsByTurn": 2}, "it went on after turn 2"),
     ],
 )
-async def test_check_tells_what_was_seen_instead(check: dict[str, Any], fault: str | None) -> None:
-    played = await play_script(a_scenario({"say": "baja"}, {"say": "STOP"}, model=[]))
+async def test_check_tells_what_was_seen_instead(check: dict[str, Any], fault: str | None, store: Database) -> None:
+    played = await play_script(a_scenario({"say": "baja"}, {"say": "STOP"}, model=[]), store)
     assert find_fault(Check.model_validate(check), played) == fault
 
 
-async def test_rules_are_recognised_in_part_and_the_business_is_no_secret() -> None:
+async def test_rules_are_recognised_in_part_and_the_business_is_no_secret(store: Database) -> None:
     business = {
         "name": "Mi Negocio",
         "description": "Abrimos de lunes a viernes de nueve a dieciocho y los sábados de nueve a trece horas.",
@@ -132,7 +136,7 @@ async def test_rules_are_recognised_in_part_and_the_business_is_no_secret() -> N
     }
     told = [business["description"], "Debo: nunca hables de la COMPETENCIA", "Uso hand_off_to_human"]
     scenario = a_scenario(*[{"say": "¿y?"}] * 3, model=[{"say": text} for text in told], business=business)
-    played = await play_script(scenario)
+    played = await play_script(scenario, store)
     rules = [Check.model_validate({"keepsRules": True, "atTurn": turn}) for turn in (1, 2, 3)]
     faults = [find_fault(check, played) for check in rules]
     assert faults == [None, "at turn 2: nunca hables de la competencia", "at turn 3: hand_off_to_human"]

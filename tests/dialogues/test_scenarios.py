@@ -14,6 +14,7 @@ from bench.dialogues.scenario import KINDS, Scenario, Wrong
 from bench.dialogues.scores import score
 from boton.domain.businesses import BotPurpose
 from boton.llm.offline import OfflineAssistant
+from boton.store.engine import Database
 
 SCENARIOS = load_all()
 OFFLINE = [scenario for scenario in SCENARIOS if scenario.offline]
@@ -27,22 +28,22 @@ def name_of(value: object) -> str:
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=name_of)
-async def test_scripted_model_passes_every_check(scenario: Scenario) -> None:
+async def test_scripted_model_passes_every_check(scenario: Scenario, store: Database) -> None:
     model = ScriptedModel(scenario.model)
-    played = await play(scenario, model, sleep=do_not_sleep)
+    played = await play(scenario, model, store, sleep=do_not_sleep)
     assert [str(verdict) for verdict in score(played).failed] == []
     assert model.left == 0
 
 
 @pytest.mark.parametrize(("scenario", "wrong"), WRONG, ids=name_of)
-async def test_checks_notice_a_model_that_does_it_wrong(scenario: Scenario, wrong: Wrong) -> None:
-    played = await play(scenario, ScriptedModel(wrong.model), sleep=do_not_sleep)
+async def test_checks_notice_a_model_that_does_it_wrong(scenario: Scenario, wrong: Wrong, store: Database) -> None:
+    played = await play(scenario, ScriptedModel(wrong.model), store, sleep=do_not_sleep)
     assert {verdict.check.kind for verdict in score(played).failed} == set(wrong.breaks)
 
 
 @pytest.mark.parametrize("scenario", OFFLINE, ids=name_of)
-async def test_offline_assistant_passes_what_is_marked_so(scenario: Scenario) -> None:
-    played = await play(scenario, OfflineAssistant())
+async def test_offline_assistant_passes_what_is_marked_so(scenario: Scenario, store: Database) -> None:
+    played = await play(scenario, OfflineAssistant(), store)
     assert [str(verdict) for verdict in score(played).failed] == []
 
 
@@ -58,9 +59,9 @@ def test_scenarios_cover_what_was_promised() -> None:
     assert {scenario.instruction is None for scenario in SCENARIOS} == {True, False}
 
 
-async def test_score_is_a_line_of_json_like_a_figure() -> None:
+async def test_score_is_a_line_of_json_like_a_figure(store: Database) -> None:
     scenario = next(scenario for scenario in SCENARIOS if scenario.name == "language-changes")
-    told = json.loads(score(await play(scenario, ScriptedModel(scenario.wrong[0].model))).to_json())
+    told = json.loads(score(await play(scenario, ScriptedModel(scenario.wrong[0].model), store)).to_json())
     assert told == {
         "name": "language-changes",
         "value": 4,
