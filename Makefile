@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Compiled once at the install: where Python may not write its caches, each workflow run would compile its module anew.
 ROOTS := boton activities workflows workers api
 
-.PHONY: run test check chaos bench lock clean
+.PHONY: run test check chaos bench dialogues lock clean
 
 run: .venv/run.stamp
 	@exec $(BIN)/boton up
@@ -21,6 +21,10 @@ check: .venv/dev.stamp
 # The figures of docs/benchmarks.md, on a quiet machine: some 12 minutes. ARGS: names of benches.
 bench: .venv/dev.stamp
 	@$(BIN)/python -m bench $(ARGS)
+
+# Scripted customers against the model of the settings, scored (docs/dialogues.md): ARGS="--only opt-out --show".
+dialogues: .venv/dev.stamp
+	@$(BIN)/python -m bench.dialogues $(ARGS)
 
 # Thousands of messages while everything is killed, frozen and cut off: ARGS="--seed 7 --messages 10000 --kills 100".
 chaos: .venv/dev.stamp

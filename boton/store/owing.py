@@ -110,7 +110,12 @@ def _not_needed(session: Session, chat: ChatRow, due: Sequence[MessageRow]) -> A
 
 
 def _bot_spoke_last(session: Session, chat: ChatRow, first: MessageRow) -> bool:
-    before = select(col(MessageRow.direction)).where(col(MessageRow.chat_id) == chat.id, col(MessageRow.id) < first.id)
+    """But for what wanted no answer either: an "ok" and then a thumb."""
+    before = select(col(MessageRow.direction)).where(
+        col(MessageRow.chat_id) == chat.id,
+        col(MessageRow.id) < first.id,
+        col(MessageRow.answer).is_distinct_from(AnswerDecision.NOT_NEEDED.value),
+    )
     last = session.execute(before.order_by(col(MessageRow.id).desc()).limit(1)).scalar_one_or_none()
     return last == Direction.OUTGOING
 

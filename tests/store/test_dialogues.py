@@ -100,6 +100,15 @@ async def test_mere_ok_after_the_goal_is_not_answered_and_a_question_is(database
     assert (brief.goal_reached, brief.instruction, brief.earlier[-1].summary) == (True, None, ACHIEVED.summary)
 
 
+async def test_second_ok_after_the_goal_is_not_answered_either(database: Database) -> None:
+    stage = await _dialogue(database)
+    await _send(stage, *await _turn(stage, "¡Nos vemos!", effects=(ACHIEVED,), now=hours(1)), now=hours(1))
+    for text, when in (("ok", hours(2)), ("gracias", hours(3))):
+        await stage.receive(incoming(text, when=when), now=when)
+        assert (await stage.look(now=when)).state == "rest"
+    assert [row.answer for row in (await stage.messages())[-2:]] == ["not_needed"] * 2
+
+
 async def test_mere_ok_before_the_goal_is_answered(database: Database) -> None:
     stage = await _dialogue(database)
     await stage.receive(incoming("ok", when=hours(1)), now=hours(1))
