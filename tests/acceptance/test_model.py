@@ -60,7 +60,8 @@ def test_instruction_reaches_the_model_with_the_history(stack: Stack, model: Mod
     stack.simulator.write(customer, "¿no hay más tarde?")
     wait_for(lambda: len(stack.simulator.received(customer)) == 2, ANSWER_SECONDS, "the answer")
     told = str(model.requests[-1]["messages"])
-    for part in ("Ofrece el turno de las nueve", opening, "¿no hay más tarde?"):
+    quoted = opening.translate(str.maketrans("[]", "()"))  # square brackets are notes of ours
+    for part in ("Ofrece el turno de las nueve", quoted, "¿no hay más tarde?"):
         assert part in told
 
 
@@ -116,7 +117,7 @@ def test_kill_while_the_model_thinks_leaves_one_answer(
     assert len(stack.simulator.received(customer)) == 1
 
 
-def test_message_that_comes_while_the_model_thinks_is_answered_too(
+def test_message_that_comes_while_the_model_thinks_is_answered_in_one_with_the_one_before(
     stack: Stack, model: ModelServer, numbers: Numbers
 ) -> None:
     customer, newcomer = numbers.take(2)
@@ -125,9 +126,10 @@ def test_message_that_comes_while_the_model_thinks_is_answered_too(
         wait_for(lambda: model.asked("la primera"), ANSWER_SECONDS, "the model to be asked")
         stack.simulator.write(customer, "la segunda")
         await_stored(stack.api, customer, "la segunda")
-    wait_for(lambda: len(stack.simulator.received(customer)) == 2, ANSWER_SECONDS, "both answers")
+    wait_for(lambda: stack.simulator.received(customer), ANSWER_SECONDS, "the answer")
     let_model_pass(stack, newcomer)
-    assert len(stack.simulator.received(customer)) == 2
+    [answer] = stack.simulator.received(customer)
+    assert "la segunda" in answer
     assert model.asked("la segunda") == 1
 
 
