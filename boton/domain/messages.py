@@ -155,7 +155,8 @@ class ClaimFacts:
 
     accepted_at: when the client asked for it, of a reminder's message for the reminder. marketing_unanswered: marketing
     messages since the customer last wrote, of which `unanswered_cap` are allowed. reminder_cancelled: it is a
-    reminder's, which is not wanted any more. bot_unanswered: messages of the bot since the customer last wrote.
+    reminder's, which is not wanted any more. conversation_cancelled: likewise its conversation. bot_unanswered:
+    messages of the bot since the customer last wrote.
     """
 
     untouchable: bool
@@ -169,6 +170,7 @@ class ClaimFacts:
     marketing_unanswered: int = 0
     unanswered_cap: int | None = None
     reminder_cancelled: bool = False
+    conversation_cancelled: bool = False
     bot_unanswered: int = 0
 
 
@@ -187,12 +189,19 @@ SPOKEN_BY_THE_BOT = frozenset({MessageKind.REPLY, MessageKind.FOLLOW_UP, Message
 """What counts as such."""
 
 
+CONVERSATION_CANCELLED = MessageError(
+    code="conversation_cancelled", detail="its conversation was cancelled before it left"
+)
+
+
 def forbids(kind: MessageKind, facts: ClaimFacts, now: datetime) -> Forbidden | None:
     """What forbids a message at its claim: the table of the contract's section 4. None: it may go out."""
     if facts.expires_at is not None and facts.expires_at <= now:
         return _refusal(MessageStatus.EXPIRED, "expired", "it was not sent before its expiresAt")
     if facts.reminder_cancelled:
         return _refusal(MessageStatus.CANCELLED, "reminder_cancelled", "its reminder was cancelled before it left")
+    if facts.conversation_cancelled and kind in SPOKEN_BY_THE_BOT:
+        return Forbidden(status=MessageStatus.CANCELLED, error=CONVERSATION_CANCELLED)
     match kind:
         case MessageKind.REPLY | MessageKind.FOLLOW_UP:
             return _forbids_bot(facts)

@@ -24,7 +24,7 @@ from boton.domain.sends import SendCategory
 from boton.ids import Prefix, new_id
 from boton.store.dialogues import open_dialogue
 from boton.store.steps import end_conversation, move, show_in_chat
-from boton.store.tables import ChatRow, MessageRow, ReminderRow, SendRow
+from boton.store.tables import ChatRow, ConversationRow, MessageRow, ReminderRow, SendRow
 
 
 def settle_forbidden(
@@ -89,6 +89,7 @@ def _facts(
         marketing_unanswered=chat.marketing_unanswered,
         unanswered_cap=unanswered_cap,
         reminder_cancelled=reminder is not None and _is_cancelled(session, reminder, row),
+        conversation_cancelled=_is_conversation_cancelled(session, row),
         bot_unanswered=chat.bot_unanswered,
     )
 
@@ -105,6 +106,12 @@ def _is_cancelled(session: Session, reminder: ReminderRow, row: MessageRow) -> b
         col(MessageRow.at) > row.created_at,
     )
     return reminder.cancel_on_reply and session.execute(reply.limit(1)).first() is not None
+
+
+def _is_conversation_cancelled(session: Session, row: MessageRow) -> bool:
+    """It may have been while this message was on its way and came back, or while the bot was writing it."""
+    conversation = session.get(ConversationRow, row.conversation_id) if row.conversation_id else None
+    return conversation is not None and conversation.status == ConversationStatus.CANCELLED
 
 
 def to_attempt(row: MessageRow) -> Attempt:

@@ -10,7 +10,7 @@ from sqlmodel import Session, col
 
 from boton.domain.conversations import Conversation, ConversationStatus
 from boton.domain.events import NewEvent
-from boton.domain.messages import MessageError, MessageStatus
+from boton.domain.messages import CONVERSATION_CANCELLED, MessageStatus
 from boton.domain.sends import SendStatus
 from boton.errors import Conflict, NotFound
 from boton.ports import CancelledConversation, Page
@@ -22,8 +22,6 @@ from boton.store.events import append_events
 from boton.store.rows import to_conversation
 from boton.store.steps import end_conversation, lock_chat, move
 from boton.store.tables import ChatRow, ConversationRow, MessageRow, SendRow
-
-_CANCELLED = MessageError(code="conversation_cancelled", detail="its conversation was cancelled before it left")
 
 
 class SqlConversationStore:
@@ -102,11 +100,16 @@ def _lock_send(session: Session, row: ConversationRow) -> SendRow | None:
     return session.scalars(mine.execution_options(populate_existing=True)).one_or_none()
 
 
-def _cancel_queued(session: Session, row: ConversationRow, now: datetime) -> list[NewEvent]:
+def _cancel_queued(session: Session, conversation: ConversationRow, now: datetime) -> list[NewEvent]:
     """Its opening, and what the bot had ready to say."""
-    mine = (col(MessageRow.chat_id) == row.chat_id, col(MessageRow.conversation_id) == row.id)
+    mine = (
+        col(MessageRow.chat_id) == conversation.chat_id,
+        col(MessageRow.conversation_id) == conversation.id,
+    )
     opening = select(MessageRow).where(*mine, col(MessageRow.status) == MessageStatus.QUEUED.value)
     queued = session.scalars(
         opening.order_by(col(MessageRow.id)).with_for_update(key_share=True).execution_options(populate_existing=True)
     )
-    return [event for message in queued for event in move(message, MessageStatus.CANCELLED, now, _CANCELLED)]
+    return [
+        event for message in queued for event in move(message, MessageStatus.CANCELLED, now, CONVERSATION_CANCELLED)
+    ]

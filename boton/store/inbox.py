@@ -33,6 +33,7 @@ from boton.store.chats import add_aliases, ensure_chats, find_chat_id, set_flags
 from boton.store.columns import storable
 from boton.store.connections import change_status, own
 from boton.store.contacts import wake_sends_to
+from boton.store.dialogues import settle_drafts
 from boton.store.ending import end_halted, lock_sends
 from boton.store.engine import Database
 from boton.store.events import append_events
@@ -324,6 +325,8 @@ def _settle_own(recording: _Recording, inbound: Inbound) -> None:
     if row is not None:
         recording.told += apply_receipt(session, chat, row, ReceiptKind.SENT, inbound.at)
         recording.told += record_whatsapp_ids(session, [Known(chat, row, inbound.whatsapp_id, inbound.at)])
+        if row.send_id is None:
+            settle_drafts(session, chat, recording.now)
 
 
 def _record_typed(recording: _Recording, chat: ChatRow, inbound: Inbound) -> None:
