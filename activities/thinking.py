@@ -84,11 +84,19 @@ class Thinking:
     async def _ask_once(self, brief: TurnBrief, budget: int) -> ModelAnswer:
         """After its tools have done something, silence is an answer."""
         try:
-            return await self._model.answer(self._to_prompt(brief, budget, _may_call(brief)))
+            answer = await self._model.answer(self._to_prompt(brief, budget, _may_call(brief)))
+            return answer if _may_call(brief) else _without_calls(answer)
         except ModelMalformed:
             if any(answer.ok for one in brief.rounds for answer in one.answers):
                 return ModelAnswer(text="")
             raise
+
+
+def _without_calls(answer: ModelAnswer) -> ModelAnswer:
+    """Of a model that was offered no tool. Raises ModelMalformed when it says nothing besides."""
+    if not answer.text:
+        raise ModelMalformed("The language model called a tool that it was not offered.")
+    return replace(answer, calls=())
 
 
 def _may_call(brief: TurnBrief) -> bool:

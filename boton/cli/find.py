@@ -107,6 +107,7 @@ def _describe(found: _Found) -> list[str]:
         ("Bot", "on" if chat.bot_enabled else "off"),
         ("Marks", ", ".join(marks)),
         ("Taken over until", f"{chat.takeover_until:%Y-%m-%d %H:%M} UTC" if chat.takeover_until else ""),
+        ("Handed off", f"{chat.handed_off_at:%Y-%m-%d %H:%M} UTC" if chat.handed_off_at else ""),
         ("Conversation", chat.conversation_id or ""),
         ("Messages", str(chat.message_count)),
         (

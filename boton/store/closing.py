@@ -131,6 +131,13 @@ def _speak(session: Session, chat: ChatRow, turn: TurnRow, parts: Sequence[str],
     return [event for effect in effects for event in _apply(session, chat, turn, effect, now)]
 
 
+def _extend(session: Session, conversation: ConversationRow, until: datetime) -> None:
+    """What the bot has promised to say can be answered as long as what it says first."""
+    hours = session.get_one(BusinessRow, conversation.business_id).conversation_hours
+    if conversation.deadline_at is not None:
+        conversation.deadline_at = max(conversation.deadline_at, until + timedelta(hours=hours))
+
+
 def _list_effects(session: Session, turn: TurnRow) -> list[Effect]:
     """In the order of the calls."""
     called = select(ToolCallRow).where(col(ToolCallRow.turn_id) == turn.id, col(ToolCallRow.ok).is_(True))
@@ -151,4 +158,5 @@ def _apply(session: Session, chat: ChatRow, turn: TurnRow, effect: Effect, now: 
             conversation = session.get(ConversationRow, turn.conversation_id) if turn.conversation_id else None
             if conversation is not None and find_open(session, chat) is not None:
                 follow_ups.promise(session, conversation, effect.at, storable(effect.text), now)
+                _extend(session, conversation, effect.at)
     return []

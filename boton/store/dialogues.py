@@ -53,6 +53,8 @@ def open_dialogue(session: Session, chat: ChatRow, opening: MessageRow, now: dat
 def expire(session: Session, chat: ChatRow, now: datetime) -> list[NewEvent]:
     """Ends the conversation whose time is over: whoever was to answer has not."""
     conversation = find_open(session, chat)
+    if is_drafted(session, chat.id):
+        return []
     if conversation is None or conversation.deadline_at is None or conversation.deadline_at > now:
         return []
     expired, outcome = ConversationStatus.EXPIRED, ConversationOutcome.NO_ANSWER

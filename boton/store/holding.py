@@ -21,9 +21,11 @@ from boton.store.steps import move
 from boton.store.tables import (
     DRAFTED,
     IN_FLIGHT,
+    PENDING,
     UNFINISHED,
     ChatRow,
     ConnectionRow,
+    FollowUpRow,
     LeaseRow,
     MessageRow,
     MetaRow,
@@ -46,6 +48,7 @@ def hold_everything(session: Session, now: datetime) -> None:
     _hold_sends(session)
     _hold_reminders(session)
     _hold_answers(session)
+    _cancel_follow_ups(session, now)
     _take_back_drafts(session, now)
     _outrank(session, now)
     _forget_the_running(session)
@@ -71,6 +74,11 @@ def _hold_answers(session: Session) -> None:
     due = col(MessageRow.answer) == AnswerDecision.DUE.value
     session.execute(_all(update(MessageRow).where(due).values(answer=AnswerDecision.SUSPENDED.value)))
     session.execute(_all(update(ChatRow).where(col(ChatRow.next_step_at).is_not(None)).values(next_step_at=None)))
+
+
+def _cancel_follow_ups(session: Session, now: datetime) -> None:
+    """Who knows what the customer has said since."""
+    session.execute(_all(update(FollowUpRow).where(PENDING).values(status="cancelled", ended_at=now)))
 
 
 def _take_back_drafts(session: Session, now: datetime) -> None:

@@ -180,6 +180,7 @@ def _find_follow_up(session: Session, chat: ChatRow, now: datetime) -> TurnRow |
 
 
 def _is_wanted(chat: ChatRow, row: FollowUpRow, conversation: ConversationRow, now: datetime) -> bool:
-    if why_not(chat, now) is not None or conversation.status in _OVER:
+    deadline = conversation.deadline_at
+    if why_not(chat, now) is not None or conversation.status in _OVER or (deadline is not None and deadline <= now):
         return False
     return row.text is not None or conversation.status != ConversationStatus.DONE

@@ -61,8 +61,8 @@ class SqlTurnStore:
 
 def _advance(session: Session, chat_id: str, now: datetime) -> ChatStep:
     chat = lock_chat(session, chat_id)
-    events = expire(session, chat, now)
     turn = find_turn(session, chat, now)
+    events = expire(session, chat, now) if turn is None else []
     if turn is not None and is_budget_used(session, session.get_one(BusinessRow, chat.business_id), now):
         events += fail(session, chat, turn, _NO_TOKENS, now)
         turn = None
@@ -84,6 +84,8 @@ def _think_or_run(session: Session, chat: ChatRow, turn: TurnRow, now: datetime)
 
 def _rest_or_send(session: Session, chat: ChatRow, now: datetime) -> ChatStep:
     connection_id, message_ids = drafts_of(session, chat, now)
+    if not message_ids:
+        note(session, chat, ConversationStatus.WAITING)
     until = now if is_owed(session, chat.id) else next_timer(session, chat, now)
     chat.next_step_at = now if message_ids else until
     state = "send" if message_ids else "rest"
@@ -146,6 +148,7 @@ def _record_answer(
     session: Session, turn_id: str, number: int, answer: ModelAnswer, parts: Sequence[str], now: datetime
 ) -> ChatStep:
     turn, chat = _lock_turn(session, turn_id)
+    _count_tokens(session, turn, answer, now)
     events: list[NewEvent] = []
     if turn.status == TurnStatus.OPEN and _add_round(session, turn, number, answer, now) and not answer.calls:
         events = close(session, chat, turn, parts, now)
@@ -158,11 +161,15 @@ def _record_answer(
     return _rest_or_send(session, chat, now)
 
 
-def _add_round(session: Session, turn: TurnRow, number: int, answer: ModelAnswer, now: datetime) -> bool:
-    """Whether this is the turn's next answer: one that was asked for twice counts once, and is paid for twice."""
+def _count_tokens(session: Session, turn: TurnRow, answer: ModelAnswer, now: datetime) -> None:
+    """Whatever becomes of the answer, it is paid for."""
     business = session.get_one(BusinessRow, turn.business_id)
     count_tokens(session, business, answer.tokens_in + answer.tokens_out, now)
     turn.tokens_in, turn.tokens_out = turn.tokens_in + answer.tokens_in, turn.tokens_out + answer.tokens_out
+
+
+def _add_round(session: Session, turn: TurnRow, number: int, answer: ModelAnswer, now: datetime) -> bool:
+    """Whether this is the turn's next answer: one that was asked for twice counts once."""
     stored = session.execute(select(func.count()).where(col(RoundRow.turn_id) == turn.id)).scalar_one()
     if stored != number:
         return False
