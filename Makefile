@@ -18,7 +18,7 @@ check: .venv/dev.stamp
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The figures of docs/benchmarks.md, on a quiet machine: some 12 minutes. ARGS: names of benches.
+# The figures of docs/benchmarks.md, on a quiet machine: some 30 minutes. ARGS: names of benches.
 bench: .venv/dev.stamp
 	@$(BIN)/python -m bench $(ARGS)
 
