@@ -26,7 +26,7 @@ from boton.store.tables import DUE, BusinessRow, ChatRow, ConversationRow, Follo
 
 def close(session: Session, chat: ChatRow, turn: TurnRow, parts: Sequence[str], now: datetime) -> list[NewEvent]:
     """Ends the turn: it says `parts`, unless it is not wanted any more. The events that tell what followed."""
-    if not _is_wanted(session, turn):
+    if not _is_wanted(session, chat, turn):
         drop(turn, SUPERSEDED, now)
         return []
     turn.status, turn.closed_at = TurnStatus.CLOSED.value, now
@@ -67,14 +67,15 @@ def connection_of(session: Session, turn: TurnRow) -> str:
     return session.get_one(MessageRow, turn.trigger_id).connection_id
 
 
-def _is_wanted(session: Session, turn: TurnRow) -> bool:
-    """Not when its messages were settled meanwhile (a human took over), the customer wrote again, or the follow-up was
-    cancelled: a slow attempt must not speak then.
+def _is_wanted(session: Session, chat: ChatRow, turn: TurnRow) -> bool:
+    """Not when its messages were settled meanwhile (a human took over), the customer wrote again, its conversation has
+    ended or another begun, or the follow-up was cancelled: a slow attempt must not speak then.
     """
     match occasion_of(turn):
         case Occasion.REPLY:
             trigger = session.get(MessageRow, turn.trigger_id, populate_existing=True)
-            return trigger is not None and trigger.answer == AnswerDecision.DUE and not is_stale(session, turn)
+            due = trigger is not None and trigger.answer == AnswerDecision.DUE
+            return due and turn.conversation_id == chat.conversation_id and not is_stale(session, turn)
         case Occasion.FOLLOW_UP:
             row = session.get(FollowUpRow, turn.trigger_id, populate_existing=True)
             return row is not None and row.ended_at is None

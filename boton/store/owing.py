@@ -124,7 +124,7 @@ def _find_reply(session: Session, chat: ChatRow, due: Sequence[MessageRow], now:
     """The turn under way goes on, unless the customer has written since and it may be written anew."""
     latest = session.get(TurnRow, chat.turn_id) if chat.turn_id else None
     if latest is not None and latest.status == TurnStatus.OPEN and any(row.id == latest.trigger_id for row in due):
-        if not is_stale(session, latest):
+        if latest.conversation_id == chat.conversation_id and not is_stale(session, latest):
             return latest
         drop(latest, SUPERSEDED, now)
     again = latest is not None and latest.status == TurnStatus.DROPPED and latest.reason == SUPERSEDED
@@ -136,6 +136,10 @@ def _open(
     session: Session, chat: ChatRow, trigger_id: str, conversation_id: str | None, recomposed: int, now: datetime
 ) -> TurnRow:
     turn = find_by_trigger(session, chat.id, trigger_id)
+    if turn is not None and turn.status != TurnStatus.OPEN:
+        turn.trigger_id = f"{trigger_id}~{turn.id}"  # it came to nothing, and what it was to answer is due again
+        session.flush()
+        turn = None
     if turn is None:
         turn = TurnRow(
             id=new_id(Prefix.TURN),

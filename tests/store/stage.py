@@ -13,7 +13,7 @@ from sqlmodel import SQLModel, col
 from boton.domain.businesses import Business
 from boton.domain.chats import ChatChange
 from boton.domain.connections import Connection
-from boton.domain.conversations import TurnBrief
+from boton.domain.conversations import Conversation, TurnBrief
 from boton.domain.events import Event, EventType
 from boton.domain.gateway import Attempt, GatewayEvent, Inbound, Receipt, ReceiptKind, Sent, StatusChange
 from boton.domain.messages import Lane, MessageError, MessageStatus
@@ -23,6 +23,7 @@ from boton.ports import ChatStep, Idle, ModelAnswer, Result
 from boton.store.businesses import SqlBusinessStore
 from boton.store.chats import SqlChatStore
 from boton.store.connections import SqlConnectionStore
+from boton.store.conversations import SqlConversationStore
 from boton.store.engine import Database
 from boton.store.events import SqlEventStore
 from boton.store.inbox import SqlInboxStore
@@ -58,6 +59,7 @@ class Stage:
         self.outbox = SqlOutboxStore(database)
         self.sends = SqlSendStore(database)
         self.turns = SqlTurnStore(database)
+        self.conversations = SqlConversationStore(database)
         self.work = SqlWorkStore(database)
 
     # ---------------------------------------------------------------- what goes out
@@ -109,6 +111,10 @@ class Stage:
         await self.record(result, now=now)
         assert result.sent is not None
         return accepted, result.sent.whatsapp_id
+
+    async def cancel_conversation(self, conversation_id: str, *, now: datetime = NOW) -> Conversation:
+        cancelled = await self.conversations.cancel_conversation(self.business.id, conversation_id, now)
+        return cancelled.conversation
 
     async def open_conversation(
         self, number: str = NUMBER, *, accepted_at: datetime = NOW, now: datetime = NOW, **changes: object

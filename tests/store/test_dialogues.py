@@ -232,7 +232,18 @@ async def test_promised_follow_up_outlives_the_goal_and_is_sent_as_it_was_promis
     assert (await stage.look(now=hours(101))).state == "rest"
 
 
-@pytest.mark.parametrize("end", ["hand-off", "expiry", "a new opening"])
+async def test_conversation_lasts_until_what_the_bot_has_promised_can_be_answered(database: Database) -> None:
+    stage = await _dialogue(database)
+    promise = ScheduleFollowUp(at=hours(80), text="¿Te sirvió?")
+    await _send(stage, *await _turn(stage, "dale", effects=(promise,), now=hours(1)), now=hours(1))
+    assert (await stage.look(now=hours(72))).until == hours(80)
+    await _send(stage, *(await stage.look(now=hours(80))).message_ids, now=hours(80))
+    assert (await _conversation(stage)).status == "waiting"
+    await stage.look(now=hours(152))
+    assert (await _conversation(stage)).status == "expired"
+
+
+@pytest.mark.parametrize("end", ["hand-off", "a new opening"])
 async def test_promised_follow_up_goes_with_its_conversation(database: Database, end: str) -> None:
     stage = await _dialogue(database)
     promise = ScheduleFollowUp(at=hours(80), text="¿Te sirvió?")
@@ -240,8 +251,6 @@ async def test_promised_follow_up_goes_with_its_conversation(database: Database,
     match end:
         case "hand-off":
             await _turn(stage, effects=(HAND_OFF,), now=hours(2))
-        case "expiry":
-            await stage.look(now=hours(72))
         case _:
             await _open(stage, now=hours(2))
     assert (hours(80), "cancelled", "¿Te sirvió?") in await _follow_ups(stage)
