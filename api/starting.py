@@ -22,6 +22,9 @@ _PATIENCE = 1.0
 """Seconds for one start. A dead Temporal makes its client wait much longer; the sweeper starts what is given up."""
 
 _AT_ONCE = 8
+_AWAY_AFTER = 3
+"""Starts in a row that fail."""
+
 _WAITING_AT_MOST = 10_000
 _WAITING_SECONDS = 30.0
 """What has waited for longer, the sweeper has started by now."""
@@ -48,6 +51,7 @@ class Launcher:
         self._later: deque[_Start] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._working = 0
+        self._failed = 0
 
     def start_send(self, send: Send) -> None:
         """Returns at once; a failure is only logged."""
@@ -98,12 +102,21 @@ class Launcher:
             task.add_done_callback(self._tasks.discard)
 
     async def _work(self) -> None:
-        """One start after the other. With the first that fails Temporal is away: the sweeper starts the others."""
-        while self._due or self._later:
-            start = (self._due or self._later).popleft()
-            if _time() - start.since <= _WAITING_SECONDS and not await _try(start):
-                self._drop()
-        self._working -= 1
+        """One start after the other. When several in a row fail Temporal is away: the sweeper starts the others."""
+        try:
+            while self._due or self._later:
+                start = (self._due or self._later).popleft()
+                if _time() - start.since <= _WAITING_SECONDS:
+                    self._count(started=await _try(start))
+        finally:
+            self._working -= 1
+
+    def _count(self, *, started: bool) -> None:
+        """One start may fail for a reason of its own."""
+        self._failed = 0 if started else self._failed + 1
+        if self._failed >= _AWAY_AFTER:
+            log.warning("temporal seems away: %d starts are left to the sweeper", len(self._due) + len(self._later))
+            self._drop()
 
     def _drop(self) -> None:
         self._due.clear()
@@ -130,7 +143,8 @@ async def _try(start: _Start) -> bool:
 async def _follow(start: _Start) -> None:
     try:
         if start.then is not None:
-            await start.then()
+            async with asyncio.timeout(_PATIENCE):
+                await start.then()
     except Exception as error:  # noqa: BLE001 - then the sweeper looks at it once more
         extra = {start.kind: start.id, "error": type(error).__name__}
         log.warning("start of a %s not noted", start.kind, extra=extra)

@@ -117,7 +117,10 @@ class ChatWorkflow:
                 summary="does what is due: reads the chat and asks the language model",
             )
         except ActivityError as error:
-            return await self._give_up(error)
+            if _is_the_models(error):
+                return await self._give_up(error)
+            self._looked = True  # the store was away for long: what is due is due still
+            return NextStep(state="rest")
         return step
 
     async def _give_up(self, error: ActivityError) -> NextStep:
@@ -193,6 +196,12 @@ class ChatWorkflow:
     def _tell(self, status: str, next_step: str) -> None:
         """What an operator reads in the Temporal UI; it costs no history event."""
         workflow.set_current_details(f"**{status}** · turns: {self._turns} · {next_step}")
+
+
+def _is_the_models(error: ActivityError) -> bool:
+    """Whether it was the language model that gave no answer, and not the store."""
+    cause = error.cause
+    return not isinstance(cause, ApplicationError) or (cause.type or "").startswith("Model")
 
 
 async def _sleep(until: datetime, interrupted: Callable[[], bool]) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from itertools import groupby
 
-from sqlalchemy import and_, not_, select
+from sqlalchemy import or_, select
 from sqlmodel import Session, col
 
 from boton.domain.chats import AnswerDecision
@@ -23,7 +22,6 @@ from boton.domain.messages import MessageStatus, MessageType, Sender
 from boton.domain.tools import Round, ToolAnswer, ToolCall
 from boton.store.rows import to_config
 from boton.store.tables import (
-    DUE,
     BusinessRow,
     ChatRow,
     ConversationRow,
@@ -45,7 +43,8 @@ _UNSAID = [
 """What the customer has not got is no part of the dialogue."""
 
 
-def read_brief(session: Session, chat: ChatRow, turn: TurnRow, connection_id: str, now: datetime) -> TurnBrief:
+def read_brief(session: Session, chat: ChatRow, turn: TurnRow, connection_id: str) -> TurnBrief:
+    """Its `now` is when the turn was opened: who asks again asks the same."""
     business = session.get_one(BusinessRow, chat.business_id)
     conversation = session.get(ConversationRow, turn.conversation_id) if turn.conversation_id else None
     is_open = conversation is not None and conversation.status in OPEN_CONVERSATIONS
@@ -58,7 +57,7 @@ def read_brief(session: Session, chat: ChatRow, turn: TurnRow, connection_id: st
         instruction=conversation.instruction if conversation is not None and is_open else None,
         history=_read_history(session, chat.id, turn),
         config=to_config(business),
-        now=now,
+        now=turn.created_at,
         occasion=occasion_of(turn),
         rounds=read_rounds(session, turn.id),
         earlier=earlier,
@@ -127,8 +126,9 @@ def _read_history(session: Session, chat_id: str, turn: TurnRow) -> tuple[Line, 
         col(MessageRow.status).not_in(_UNSAID),
         col(MessageRow.text).is_not(None),
     )
-    later = and_(DUE, col(MessageRow.id) > turn.trigger_id)
-    mine = (not_(later),) if occasion_of(turn) is Occasion.REPLY else ()
+    other = or_(col(MessageRow.answer).is_(None), col(MessageRow.answer) != AnswerDecision.DUE.value)
+    earlier = or_(other, col(MessageRow.id) <= turn.trigger_id)
+    mine = (earlier,) if occasion_of(turn) is Occasion.REPLY else ()
     rows = session.execute(
         select(*_LINE)
         .where(*wanted, *mine)

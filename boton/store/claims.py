@@ -80,7 +80,7 @@ def _facts(
     return ClaimFacts(
         untouchable=chat.untouchable,
         held_by_human=is_held(chat.takeover_until, chat.handed_off_at, now),
-        taken_over_at=chat.taken_over_at,
+        taken_over_at=max(filter(None, (chat.taken_over_at, chat.handed_off_at)), default=None),
         bot_enabled=chat.bot_enabled,
         opted_out=chat.opted_out,
         marketing=send is not None and send.category == SendCategory.MARKETING,
@@ -111,7 +111,10 @@ def _is_cancelled(session: Session, reminder: ReminderRow, row: MessageRow) -> b
 def _is_conversation_cancelled(session: Session, row: MessageRow) -> bool:
     """It may have been while this message was on its way and came back, or while the bot was writing it."""
     conversation = session.get(ConversationRow, row.conversation_id) if row.conversation_id else None
-    return conversation is not None and conversation.status == ConversationStatus.CANCELLED
+    if conversation is None:
+        return False
+    ended = row.kind == MessageKind.OPENING and conversation.ended_at is not None
+    return ended or conversation.status == ConversationStatus.CANCELLED
 
 
 def to_attempt(row: MessageRow) -> Attempt:

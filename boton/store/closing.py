@@ -17,7 +17,7 @@ from boton.domain.tools import Effect, FinishConversation, HandOff, ScheduleFoll
 from boton.store import follow_ups
 from boton.store.briefs import occasion_of
 from boton.store.columns import storable
-from boton.store.dialogues import find_open, hand_off, note
+from boton.store.dialogues import find_open, hand_off, note, quiet_end, why_not
 from boton.store.drafting import add_drafts
 from boton.store.staleness import SUPERSEDED, drop, is_stale
 from boton.store.steps import end_conversation, end_failed_opening, lock_message, move
@@ -26,7 +26,7 @@ from boton.store.tables import DUE, BusinessRow, ChatRow, ConversationRow, Follo
 
 def close(session: Session, chat: ChatRow, turn: TurnRow, parts: Sequence[str], now: datetime) -> list[NewEvent]:
     """Ends the turn: it says `parts`, unless it is not wanted any more. The events that tell what followed."""
-    if not _is_wanted(session, chat, turn):
+    if not _is_wanted(session, chat, turn, now):
         drop(turn, SUPERSEDED, now)
         return []
     turn.status, turn.closed_at = TurnStatus.CLOSED.value, now
@@ -39,7 +39,7 @@ def close(session: Session, chat: ChatRow, turn: TurnRow, parts: Sequence[str], 
             _settle_due(session, turn, AnswerDecision.ANSWERED)
         case Occasion.FOLLOW_UP:
             follow_ups.end(session.get_one(FollowUpRow, turn.trigger_id), now, done=True)
-    chat.last_turn_at = chat.next_step_at = now
+    chat.last_turn_at, chat.next_step_at = turn.created_at.replace(microsecond=0), now
     return _speak(session, chat, turn, parts, now)
 
 
@@ -67,10 +67,13 @@ def connection_of(session: Session, turn: TurnRow) -> str:
     return session.get_one(MessageRow, turn.trigger_id).connection_id
 
 
-def _is_wanted(session: Session, chat: ChatRow, turn: TurnRow) -> bool:
-    """Not when its messages were settled meanwhile (a human took over), the customer wrote again, its conversation has
-    ended or another begun, or the follow-up was cancelled: a slow attempt must not speak then.
+def _is_wanted(session: Session, chat: ChatRow, turn: TurnRow, now: datetime) -> bool:
+    """Not when a human took over or the bot was switched off, its messages were settled meanwhile, the customer wrote
+    again, its conversation has ended or another begun, or the follow-up was cancelled: a slow attempt must not speak
+    then.
     """
+    if occasion_of(turn) is not Occasion.OPENING and why_not(chat, now) is not None:
+        return False
     match occasion_of(turn):
         case Occasion.REPLY:
             trigger = session.get(MessageRow, turn.trigger_id, populate_existing=True)
@@ -126,7 +129,8 @@ def _speak(session: Session, chat: ChatRow, turn: TurnRow, parts: Sequence[str],
     if any(isinstance(effect, HandOff) for effect in effects):
         kind, parts = MessageKind.NOTICE, parts or [hand_off_notice(business.language)]
     trigger = session.get(MessageRow, turn.trigger_id)
-    expires_at = trigger.at + timedelta(minutes=business.answer_within_minutes) if trigger is not None else None
+    asked = trigger.at if trigger is not None else quiet_end(session, chat, now) or now
+    expires_at = asked + timedelta(minutes=business.answer_within_minutes)
     note(session, chat, ConversationStatus.REPLYING if parts else ConversationStatus.WAITING)
     add_drafts(session, chat, connection_of(session, turn), kind, parts, now, turn.conversation_id, turn, expires_at)
     return [event for effect in effects for event in _apply(session, chat, turn, effect, now)]
@@ -140,10 +144,11 @@ def _extend(session: Session, conversation: ConversationRow, until: datetime) ->
 
 
 def _list_effects(session: Session, turn: TurnRow) -> list[Effect]:
-    """In the order of the calls."""
+    """In the order of the calls; what is promised first, before the conversation ends."""
     called = select(ToolCallRow).where(col(ToolCallRow.turn_id) == turn.id, col(ToolCallRow.ok).is_(True))
     rows = session.scalars(called.order_by(col(ToolCallRow.number), col(ToolCallRow.position)))
-    return [effect_from_json(row.effect) for row in rows if row.effect is not None]
+    effects = [effect_from_json(row.effect) for row in rows if row.effect is not None]
+    return sorted(effects, key=lambda effect: not isinstance(effect, ScheduleFollowUp))
 
 
 def _apply(session: Session, chat: ChatRow, turn: TurnRow, effect: Effect, now: datetime) -> list[NewEvent]:
@@ -152,7 +157,7 @@ def _apply(session: Session, chat: ChatRow, turn: TurnRow, effect: Effect, now: 
             done, summary = ConversationStatus.DONE, storable(effect.summary)
             return end_conversation(session, chat, turn.conversation_id, done, effect.outcome, now, summary)
         case HandOff():
-            chat.taken_over_at = chat.handed_off_at = now
+            chat.handed_off_at = now
             chat.handed_off_reason = storable(effect.reason)
             return hand_off(session, chat, effect.reason, ConversationOutcome.HANDED_OFF, now)
         case ScheduleFollowUp():

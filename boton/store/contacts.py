@@ -43,12 +43,13 @@ def _in_pieces(chat_ids: Iterable[str]) -> list[list[str]]:
 
 
 def _wake(session: Session, pieces: Iterable[Sequence[str]], now: datetime) -> None:
-    send_ids = {send_id for some in pieces for send_id in _sends_to_strangers(session, some)}
-    if not send_ids:
-        return
-    for send in lock_sends(session, and_(col(SendRow.id).in_(send_ids), col(SendRow.next_step_at).is_not(None))):
-        send.next_step_at = now
-    session.flush()
+    """In the order of the sends' ids, some at a time: a database takes only so many parameters."""
+    send_ids = sorted({send_id for some in pieces for send_id in _sends_to_strangers(session, some)})
+    for start in range(0, len(send_ids), _AT_ONCE):
+        some_ids = col(SendRow.id).in_(send_ids[start : start + _AT_ONCE])
+        for send in lock_sends(session, and_(some_ids, col(SendRow.next_step_at).is_not(None))):
+            send.next_step_at = now
+        session.flush()
 
 
 def _sends_to_strangers(session: Session, chat_ids: Sequence[str]) -> Sequence[str]:

@@ -20,8 +20,9 @@ from boton.store.ending import end_if_over
 from boton.store.engine import Database
 from boton.store.events import append_events
 from boton.store.rows import to_conversation
+from boton.store.staleness import may_take_back, take_back
 from boton.store.steps import end_conversation, lock_chat, move
-from boton.store.tables import ChatRow, ConversationRow, MessageRow, SendRow
+from boton.store.tables import ChatRow, ConversationRow, MessageRow, SendRow, TurnRow
 
 
 class SqlConversationStore:
@@ -83,7 +84,7 @@ def _cancel(session: Session, business_id: str, conversation_id: str, now: datet
     if row.ended_at is not None and row.status != ConversationStatus.CANCELLED:
         raise Conflict(f"Conversation {row.id} has ended as {row.status}: it cannot be cancelled any more.")
     events = end_conversation(session, chat, row.id, ConversationStatus.CANCELLED, None, now)
-    events += _cancel_queued(session, row, now)
+    events += _cancel_queued(session, chat, row, now)
     if send is not None and send.status in {SendStatus.PAUSED, SendStatus.RUNNING, SendStatus.QUEUED}:
         events += end_if_over(session, send, now)
     chat.next_step_at = next_step(session, chat, now)
@@ -100,16 +101,18 @@ def _lock_send(session: Session, row: ConversationRow) -> SendRow | None:
     return session.scalars(mine.execution_options(populate_existing=True)).one_or_none()
 
 
-def _cancel_queued(session: Session, conversation: ConversationRow, now: datetime) -> list[NewEvent]:
-    """Its opening, and what the bot had ready to say."""
-    mine = (
+def _cancel_queued(session: Session, chat: ChatRow, conversation: ConversationRow, now: datetime) -> list[NewEvent]:
+    """Its opening, and what the bot had ready to say; what a reply was to answer is answered without the goal."""
+    turn = session.get(TurnRow, chat.turn_id) if chat.turn_id else None
+    if turn is not None and turn.conversation_id == conversation.id and may_take_back(session, turn):
+        take_back(session, chat, turn, now)
+    queued = select(MessageRow).where(
         col(MessageRow.chat_id) == conversation.chat_id,
         col(MessageRow.conversation_id) == conversation.id,
+        col(MessageRow.status) == MessageStatus.QUEUED.value,
     )
-    opening = select(MessageRow).where(*mine, col(MessageRow.status) == MessageStatus.QUEUED.value)
-    queued = session.scalars(
-        opening.order_by(col(MessageRow.id)).with_for_update(key_share=True).execution_options(populate_existing=True)
+    rows = session.scalars(
+        queued.order_by(col(MessageRow.id)).with_for_update(key_share=True).execution_options(populate_existing=True)
     )
-    return [
-        event for message in queued for event in move(message, MessageStatus.CANCELLED, now, CONVERSATION_CANCELLED)
-    ]
+    cancelled = MessageStatus.CANCELLED
+    return [event for row in rows for event in move(row, cancelled, now, CONVERSATION_CANCELLED)]

@@ -10,11 +10,12 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlmodel import Session, col
 
+from boton.domain.chats import AnswerDecision, is_held
 from boton.domain.conversations import OPEN_CONVERSATIONS, ConversationOutcome, ConversationStatus
 from boton.domain.events import EventType, NewEvent
 from boton.domain.pacing import quiet_until, to_quiet_hours
 from boton.store.chats import hand_back, set_flags
-from boton.store.follow_ups import find_next, plan
+from boton.store.follow_ups import cancel_planned, find_next, plan
 from boton.store.steps import end_conversation
 from boton.store.tables import DRAFTED, DUE, BusinessRow, ChatRow, ConversationRow, MessageRow
 
@@ -23,6 +24,15 @@ def find_open(session: Session, chat: ChatRow) -> ConversationRow | None:
     """The conversation that goes on in the chat."""
     row = session.get(ConversationRow, chat.conversation_id) if chat.conversation_id else None
     return row if row is not None and row.status in OPEN_CONVERSATIONS else None
+
+
+def why_not(chat: ChatRow, now: datetime) -> AnswerDecision | None:
+    """Why the bot may not even read this chat any more."""
+    if chat.untouchable:
+        return AnswerDecision.UNTOUCHABLE
+    if is_held(chat.takeover_until, chat.handed_off_at, now):
+        return AnswerDecision.HELD
+    return None if chat.bot_enabled else AnswerDecision.BOT_OFF
 
 
 def note(session: Session, chat: ChatRow, status: ConversationStatus) -> None:
@@ -48,6 +58,18 @@ def open_dialogue(session: Session, chat: ChatRow, opening: MessageRow, now: dat
         plan(session, conversation, business, now)
     chat.next_step_at = next_step(session, chat, now)
     return events
+
+
+def unopen_dialogue(session: Session, chat: ChatRow, opening: MessageRow, now: datetime) -> None:
+    """The opening came back: until it leaves again nobody is followed up, and no time runs out."""
+    conversation = session.get(ConversationRow, opening.conversation_id)
+    if conversation is None or conversation.ended_at is not None:
+        return
+    conversation.status, conversation.deadline_at = ConversationStatus.OPENING.value, None
+    cancel_planned(session, conversation.id, now, promises=True)
+    if chat.conversation_id == conversation.id:
+        chat.conversation_id = None
+    chat.next_step_at = next_step(session, chat, now)
 
 
 def expire(session: Session, chat: ChatRow, now: datetime) -> list[NewEvent]:
@@ -90,8 +112,9 @@ def next_step(session: Session, chat: ChatRow, now: datetime) -> datetime | None
 def next_timer(session: Session, chat: ChatRow, now: datetime) -> datetime | None:
     """The next follow-up, or the conversation's end; the end of quiet hours for a follow-up that waits for it."""
     conversation = find_open(session, chat)
-    ends = conversation.deadline_at if conversation is not None else None
-    waits = quiet_end(session, chat, now) if is_drafted(session, chat.id) else None
+    drafted = is_drafted(session, chat.id)
+    ends = conversation.deadline_at if conversation is not None and not drafted else None
+    waits = quiet_end(session, chat, now) if drafted else None
     return min(filter(None, (find_next(session, chat.id), ends, waits)), default=None)
 
 

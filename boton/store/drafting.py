@@ -5,12 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlmodel import Session
+from sqlalchemy import select
+from sqlmodel import Session, col
 
-from boton.domain.messages import Direction, Lane, MessageKind, MessageStatus, Sender
+from boton.domain.messages import Direction, Lane, MessageError, MessageKind, MessageStatus, Sender
 from boton.ids import Prefix, new_id
 from boton.store.columns import storable
-from boton.store.tables import ChatRow, MessageRow, TurnRow
+from boton.store.steps import move
+from boton.store.tables import DRAFTED, ChatRow, MessageRow, TurnRow
+
+_ANSWERED = MessageError(code="answered", detail="the customer wrote before it left")
+
+
+def drop_follow_ups(session: Session, chat: ChatRow, now: datetime) -> None:
+    """The customer has written: a follow-up that waits to be sent asks for what is there. A promise stays."""
+    waiting = select(MessageRow).where(
+        col(MessageRow.chat_id) == chat.id,
+        DRAFTED,
+        col(MessageRow.kind) == MessageKind.FOLLOW_UP.value,
+        col(MessageRow.turn_id).is_not(None),
+    )
+    for row in session.scalars(waiting.with_for_update(key_share=True).execution_options(populate_existing=True)):
+        move(row, MessageStatus.CANCELLED, now, _ANSWERED)
 
 
 def add_drafts(

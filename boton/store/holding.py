@@ -25,6 +25,7 @@ from boton.store.tables import (
     UNFINISHED,
     ChatRow,
     ConnectionRow,
+    ConversationRow,
     FollowUpRow,
     LeaseRow,
     MessageRow,
@@ -71,9 +72,15 @@ def _hold_reminders(session: Session) -> None:
 
 
 def _hold_answers(session: Session) -> None:
+    """A conversation's time runs out all the same."""
     due = col(MessageRow.answer) == AnswerDecision.DUE.value
     session.execute(_all(update(MessageRow).where(due).values(answer=AnswerDecision.SUSPENDED.value)))
     session.execute(_all(update(ChatRow).where(col(ChatRow.next_step_at).is_not(None)).values(next_step_at=None)))
+    ends = select(col(ConversationRow.deadline_at)).where(
+        col(ConversationRow.id) == col(ChatRow.conversation_id), col(ConversationRow.ended_at).is_(None)
+    )
+    in_dialogue = col(ChatRow.conversation_id).is_not(None)
+    session.execute(_all(update(ChatRow).where(in_dialogue).values(next_step_at=ends.scalar_subquery())))
 
 
 def _cancel_follow_ups(session: Session, now: datetime) -> None:

@@ -34,6 +34,7 @@ from boton.store.columns import storable
 from boton.store.connections import change_status, own
 from boton.store.contacts import wake_sends_to
 from boton.store.dialogues import settle_drafts
+from boton.store.drafting import drop_follow_ups
 from boton.store.ending import end_halted, lock_sends
 from boton.store.engine import Database
 from boton.store.events import append_events
@@ -226,6 +227,7 @@ def _record_incoming(recording: _Recording, chat: ChatRow, inbound: Inbound) -> 
     if not inbound.history:
         chat.marketing_unanswered = chat.bot_unanswered = 0
         cancel_unanswered(recording.session, chat.id, recording.now)
+        drop_follow_ups(recording.session, chat, recording.now)
         recording.tell(
             EventType.MESSAGE_RECEIVED,
             messageId=row.id,
@@ -351,7 +353,7 @@ def _record_typed(recording: _Recording, chat: ChatRow, inbound: Inbound) -> Non
 def _take_over(recording: _Recording, chat: ChatRow, at: datetime) -> None:
     until = at + timedelta(minutes=recording.business.takeover_minutes)
     already_held = is_held(chat.takeover_until, None, recording.now)
-    is_older = chat.taken_over_at is not None and at < chat.taken_over_at
+    is_older = chat.taken_over_at is not None and at < chat.taken_over_at.replace(microsecond=0)
     if until <= recording.now or is_older:
         return
     chat.taken_over_at, chat.takeover_until = at, until

@@ -26,7 +26,7 @@ from boton.store.estimating import estimate_rest
 from boton.store.events import append_events
 from boton.store.results import record_results
 from boton.store.rows import to_send
-from boton.store.staleness import is_stale, take_back
+from boton.store.staleness import is_aimless, is_stale, take_back
 from boton.store.steps import end_failed_opening, lock_chat, lock_message, move
 from boton.store.tables import IN_FLIGHT, ChatRow, MessageRow, SendRow, TurnRow
 
@@ -153,7 +153,7 @@ def _has_to_wait(session: Session, chat: ChatRow, row: MessageRow, now: datetime
     if row.kind == MessageKind.FOLLOW_UP:
         return quiet_end(session, chat, now) is not None
     turn = session.get(TurnRow, row.turn_id) if row.turn_id is not None else None
-    if turn is None or not is_stale(session, turn):
+    if turn is None or not (is_stale(session, turn) or is_aimless(session, turn, row)):
         return False
     take_back(session, chat, turn, now)
     return True

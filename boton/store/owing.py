@@ -8,14 +8,14 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlmodel import Session, col
 
-from boton.domain.chats import AnswerDecision, is_held
+from boton.domain.chats import AnswerDecision
 from boton.domain.conversations import ConversationStatus, Line, TurnStatus
 from boton.domain.messages import Direction, MessageKind, MessageType, Sender
 from boton.domain.replies import needs_no_answer
 from boton.ids import Prefix, new_id
 from boton.store import follow_ups
 from boton.store.briefs import is_goal_reached, read_earlier
-from boton.store.dialogues import find_open, quiet_end
+from boton.store.dialogues import find_open, quiet_end, why_not
 from boton.store.drafting import add_drafts
 from boton.store.staleness import SUPERSEDED, drop, is_stale, take_back
 from boton.store.tables import (
@@ -83,15 +83,6 @@ def _due(session: Session, chat_id: str) -> list[MessageRow]:
     return list(
         session.scalars(select(MessageRow).where(col(MessageRow.chat_id) == chat_id, DUE).order_by(col(MessageRow.id)))
     )
-
-
-def why_not(chat: ChatRow, now: datetime) -> AnswerDecision | None:
-    """Why the bot may not even read this chat any more."""
-    if chat.untouchable:
-        return AnswerDecision.UNTOUCHABLE
-    if is_held(chat.takeover_until, chat.handed_off_at, now):
-        return AnswerDecision.HELD
-    return None if chat.bot_enabled else AnswerDecision.BOT_OFF
 
 
 def _too_late(session: Session, chat: ChatRow, due: Sequence[MessageRow], now: datetime) -> AnswerDecision | None:
@@ -175,12 +166,17 @@ def _find_follow_up(session: Session, chat: ChatRow, now: datetime) -> TurnRow |
         elif row.text is None:
             return _open(session, chat, row.id, conversation.id, 0, now)
         else:
-            add_drafts(
-                session, chat, conversation.connection_id, MessageKind.FOLLOW_UP, [row.text], now, conversation.id
-            )
+            _queue_promise(session, chat, conversation, row.text, now)
             follow_ups.end(row, now, done=True)
         session.flush()
     return None
+
+
+def _queue_promise(session: Session, chat: ChatRow, conversation: ConversationRow, text: str, now: datetime) -> None:
+    """Like a reply, it is stale when the phone comes back after a long time."""
+    late = timedelta(minutes=session.get_one(BusinessRow, chat.business_id).answer_within_minutes)
+    kind, connection_id = MessageKind.FOLLOW_UP, conversation.connection_id
+    add_drafts(session, chat, connection_id, kind, [text], now, conversation.id, expires_at=now + late)
 
 
 def _is_wanted(chat: ChatRow, row: FollowUpRow, conversation: ConversationRow, now: datetime) -> bool:

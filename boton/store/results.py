@@ -9,10 +9,10 @@ from sqlalchemy import select
 from sqlmodel import Session, col
 
 from boton.domain.events import NewEvent
-from boton.domain.messages import SPOKEN_BY_THE_BOT, MessageError, MessageStatus, may_become
+from boton.domain.messages import SPOKEN_BY_THE_BOT, MessageError, MessageKind, MessageStatus, may_become
 from boton.domain.sends import SendCategory
 from boton.ports import Result
-from boton.store.dialogues import settle_drafts
+from boton.store.dialogues import settle_drafts, unopen_dialogue
 from boton.store.pace import uncount_in_day
 from boton.store.receipts import Known, record_whatsapp_ids
 from boton.store.steps import end_failed_opening, lock_chats, lock_messages, move, unshow_in_chat
@@ -77,6 +77,8 @@ def _take_back(session: Session, chat: ChatRow, row: MessageRow, now: datetime) 
     uncount_in_day(session, row)
     row.attempt_id, row.at = None, row.created_at
     unshow_in_chat(session, chat, row)
+    if row.kind == MessageKind.OPENING:
+        unopen_dialogue(session, chat, row, now)
     if row.send_id is None:
         chat.next_step_at = now
 

@@ -9,11 +9,11 @@ from sqlalchemy import Select, select, update
 from sqlmodel import Session, col
 
 from boton.domain.chats import AnswerDecision
-from boton.domain.conversations import RECOMPOSED, Occasion, TurnStatus
+from boton.domain.conversations import RECOMPOSED, ConversationStatus, Occasion, TurnStatus
 from boton.domain.messages import Direction, MessageError, MessageStatus
 from boton.store.briefs import occasion_of
 from boton.store.steps import move
-from boton.store.tables import DUE, OF_TURN, ChatRow, MessageRow, ToolCallRow, TurnRow
+from boton.store.tables import DUE, OF_TURN, ChatRow, ConversationRow, MessageRow, ToolCallRow, TurnRow
 
 SUPERSEDED = "superseded"
 _OVERTAKEN = MessageError(
@@ -28,6 +28,20 @@ def is_stale(session: Session, turn: TurnRow) -> bool:
     if turn.status == TurnStatus.DROPPED or turn.recomposed >= RECOMPOSED or occasion_of(turn) is not Occasion.REPLY:
         return False
     return _is_overtaken(session, turn) and not _has_effects(session, turn) and not _is_said(session, turn)
+
+
+def is_aimless(session: Session, turn: TurnRow, reply: MessageRow) -> bool:
+    """Whether the conversation of an unsaid reply was cancelled meanwhile: it is written anew without the goal."""
+    conversation = session.get(ConversationRow, reply.conversation_id) if reply.conversation_id else None
+    if conversation is None or conversation.status != ConversationStatus.CANCELLED:
+        return False
+    return may_take_back(session, turn)
+
+
+def may_take_back(session: Session, turn: TurnRow) -> bool:
+    """Whether nothing of a closed reply was said yet, and nothing has followed from it."""
+    closed_reply = turn.status == TurnStatus.CLOSED and occasion_of(turn) is Occasion.REPLY
+    return closed_reply and not _has_effects(session, turn) and not _is_said(session, turn)
 
 
 def drop(turn: TurnRow, reason: str, now: datetime) -> None:

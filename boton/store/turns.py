@@ -78,7 +78,7 @@ def _think_or_run(session: Session, chat: ChatRow, turn: TurnRow, now: datetime)
     calls = _list_unanswered(session, turn.id)
     if calls:
         return _told(session, chat, now, ChatStep(state="run", calls=calls))
-    brief = read_brief(session, chat, turn, connection_of(session, turn), now)
+    brief = read_brief(session, chat, turn, connection_of(session, turn))
     return _told(session, chat, now, ChatStep(state="think", brief=brief))
 
 
@@ -112,7 +112,8 @@ def _told(session: Session, chat: ChatRow, now: datetime, step: ChatStep) -> Cha
 
 
 def _open_openings(session: Session, message_ids: Sequence[str], now: datetime) -> list[TurnBrief]:
-    briefs = []
+    briefs: list[TurnBrief] = []
+    events: list[NewEvent] = []
     chats = select(col(MessageRow.chat_id)).where(col(MessageRow.id).in_(message_ids))
     lock_ahead(session, col(ChatRow.id).in_(chats))
     for message_id in message_ids:
@@ -121,7 +122,12 @@ def _open_openings(session: Session, message_ids: Sequence[str], now: datetime) 
             continue
         chat = lock_chat(session, row.chat_id)
         turn = find_by_trigger(session, chat.id, row.id) or _add_opening(session, row, now)
-        briefs.append(read_brief(session, chat, turn, row.connection_id, now))
+        if is_budget_used(session, session.get_one(BusinessRow, chat.business_id), now):
+            events += fail(session, chat, turn, _NO_TOKENS, now)
+            continue
+        briefs.append(read_brief(session, chat, turn, row.connection_id))
+    session.flush()
+    append_events(session, events)
     return briefs
 
 
@@ -233,7 +239,7 @@ def _fetch_call(session: Session, key: CallKey) -> tuple[ToolCall, TurnBrief] | 
         return None
     turn = session.get_one(TurnRow, key.turn_id)
     chat = session.get_one(ChatRow, turn.chat_id)
-    return to_call(row), read_brief(session, chat, turn, connection_of(session, turn), row.created_at)
+    return to_call(row), read_brief(session, chat, turn, connection_of(session, turn))
 
 
 def _answer_call(session: Session, key: CallKey, text: str, effect: Effect | None, now: datetime, *, ok: bool) -> None:

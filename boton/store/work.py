@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from sqlalchemy import case, delete, func, select, update
+from sqlalchemy import case, delete, func, literal, select, update
 from sqlmodel import Session, col
 
 from boton.domain.events import KEPT_FOR
@@ -30,6 +31,8 @@ from boton.store.tables import (
     ReminderRow,
     SendRow,
 )
+
+log = logging.getLogger(__name__)
 
 NAMESPACE_KEY = "temporal_namespace_id"
 _LONG_OVERDUE = timedelta(hours=1)
@@ -59,8 +62,16 @@ class SqlWorkStore:
     async def expire_late(self, overdue: Sequence[Overdue], now: datetime) -> Sequence[Overdue]:
         ids = [one.id for one in overdue if one.kind == "send"]
         late = await self._db.read(lambda session: find_late(session, ids, now)) if ids else []
-        over = {id for id in late if await self._expire(id, now)}
+        over = {id for id in late if await self._try_expire(id, now)}
         return [one for one in overdue if one.kind != "send" or one.id not in over]
+
+    async def _try_expire(self, send_id: str, now: datetime) -> bool:
+        """What fails for one send, its workflow or a later round does: the others must not wait for it."""
+        try:
+            return await self._expire(send_id, now)
+        except Exception as error:  # noqa: BLE001 - whatever the store's driver raises
+            log.warning("late send not expired", extra={"send": send_id, "reason": type(error).__name__})
+            return False
 
     async def _expire(self, send_id: str, now: datetime) -> bool:
         """In pieces, so that other writers need not wait for all of it; whether the send is over."""
@@ -124,7 +135,7 @@ def _postpone(session: Session, overdue: Sequence[Overdue], now: datetime, until
             continue
         these = update(table).where(table.id.in_(ids), table.next_step_at < now)
         if kind == "send" and started:
-            later = case((col(SendRow.send_at) > until, col(SendRow.send_at)), else_=until)
+            later = case((col(SendRow.send_at) > until, col(SendRow.send_at)), else_=literal(until, UtcDateTime()))
             these = these.values(next_step_at=later)
         else:
             these = these.values(next_step_at=until)

@@ -158,8 +158,9 @@ async def test_cancel_takes_back_the_reply_that_has_not_left(database: Database)
     draft = await stage.answer(now=at(2))
     await stage.cancel_conversation(conversation_id, now=at(3))
     message = await stage.message(draft)
-    assert (message.status, message.error_code) == ("cancelled", "conversation_cancelled")
+    assert (message.status, message.error_code) == ("cancelled", "superseded")
     assert await stage.claim_message(draft, now=at(4)) is None
+    assert (await stage.open_turn(now=at(5))).instruction is None
 
 
 async def test_cancel_of_one_conversation_leaves_the_chats_other_messages(database: Database) -> None:

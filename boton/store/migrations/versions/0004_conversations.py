@@ -1,5 +1,7 @@
 """Turns in rounds with tools, follow-ups, hand-offs, and what a business's tokens are."""
 
+from datetime import UTC, datetime, timedelta
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -20,6 +22,7 @@ def upgrade() -> None:
     op.add_column("turn", sa.Column("recomposed", sa.Integer(), nullable=False, server_default=sa.text("0")))
     of_turn = sa.text("turn_id IS NOT NULL")
     op.create_index("ix_message_turn", "message", ["turn_id"], sqlite_where=of_turn, postgresql_where=of_turn)
+    _end_in_time()
     _create_rounds()
     _create_follow_ups()
     op.create_table(
@@ -30,6 +33,19 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["business_id"], ["business.id"], name="fk_token_day_business_id"),
         sa.PrimaryKeyConstraint("business_id", "day", name="pk_token_day"),
     )
+
+
+def _end_in_time() -> None:
+    """Conversations that go on now had no end before."""
+    end = datetime.now(UTC) + timedelta(hours=72)
+    conversation = sa.table(
+        "conversation", sa.column("status"), sa.column("ended_at"), sa.column("deadline_at", UtcDateTime())
+    )
+    chat = sa.table("chat", sa.column("conversation_id"), sa.column("next_step_at", UtcDateTime()))
+    going = (conversation.c.ended_at.is_(None), conversation.c.status != "opening")
+    op.execute(conversation.update().where(*going).values(deadline_at=end))
+    waiting = (chat.c.conversation_id.is_not(None), chat.c.next_step_at.is_(None))
+    op.execute(chat.update().where(*waiting).values(next_step_at=end))
 
 
 def _create_rounds() -> None:
