@@ -13,7 +13,10 @@ from bench.figures import Figure, Reach, percentile, to_table
 from bench.scale import Scale
 
 ROOT = Path(__file__).parent.parent
-NAMES = ["send.accept", "send.claimed", "send.bulk", "send.history", "post.p99", "chats.list", "reminders.idle"]
+NAMES = [
+    *("send.accept", "send.claimed", "send.bulk", "send.history", "post.p99", "chats.list", "reminders.idle"),
+    *("chat.turn", "chat.long", "chat.storm"),
+]
 
 
 def test_runner_lists_every_bench() -> None:
