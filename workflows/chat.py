@@ -27,6 +27,9 @@ _REST = timedelta(seconds=60)
 _LONGEST_QUIET = timedelta(seconds=20)
 """A customer who never stops writing is answered after this long all the same."""
 
+_AFTER_TROUBLE = timedelta(minutes=1)
+"""When the store failed for long, or for good: whatever it is, it is not asked in a tight loop."""
+
 _SHORTEST_WAIT = timedelta(seconds=1)
 """Temporal knows no shorter timer; and the store's clock may be behind."""
 
@@ -119,8 +122,7 @@ class ChatWorkflow:
         except ActivityError as error:
             if _is_the_models(error):
                 return await self._give_up(error)
-            self._looked = True  # the store was away for long: what is due is due still
-            return NextStep(state="rest")
+            return NextStep(state="rest", until=workflow.now() + _AFTER_TROUBLE)  # what is due is due still
         return step
 
     async def _give_up(self, error: ActivityError) -> NextStep:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -60,10 +59,6 @@ def find_next(session: Session, chat_id: str) -> datetime | None:
 
 def end(row: FollowUpRow, now: datetime, *, done: bool) -> None:
     row.status, row.ended_at = (_DONE if done else _CANCELLED), now
-
-
-def list_pending(session: Session, chat_id: str) -> Sequence[FollowUpRow]:
-    return session.scalars(_pending(chat_id)).all()
 
 
 def _pending(chat_id: str) -> Select[Any]:
