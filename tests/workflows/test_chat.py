@@ -150,6 +150,16 @@ async def test_refused_turn_is_given_up_with_the_reason(stage: Stage) -> None:
     await until(lambda: len(stage.script.calls["advance_chat"]) == 2)
 
 
+async def test_store_that_fails_for_good_is_asked_again_later_and_nothing_is_given_up(stage: Stage) -> None:
+    stage.script.will("advance_chat", ApplicationError("never", type="IllegalTransition"))
+    chat_id = stage.id("cht")
+    await stage.starter.look_at_chat(chat_id, BUSINESS)
+    await stage.details(names.chat_workflow(chat_id), lambda told: "Acts by itself at" in told)
+    assert (len(stage.script.calls["advance_chat"]), stage.script.calls["give_up_turn"]) == (1, [])
+    await stage.starter.look_at_chat(chat_id, BUSINESS)
+    await until(lambda: len(stage.script.calls["advance_chat"]) == 2)
+
+
 async def test_notice_that_the_given_up_turn_leaves_is_sent(stage: Stage) -> None:
     stage.script.will("advance_chat", ApplicationError("401", type="ModelRefused"))
     stage.script.will("give_up_turn", send(stage, "msg_1"))
