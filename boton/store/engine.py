@@ -110,16 +110,18 @@ def _enlarge_cache(connection: sqlite3.Connection, _record: object) -> None:
 
 def _begin(statement: str, connection: Connection) -> None:
     """Asks for the lock again and again: SQLite's own waiting sleeps up to 100 ms between two looks, and so misses
-    the gaps that a busy writer of another process leaves (waited 1.2 s beside a bulk: measured).
+    the gaps that a busy writer of another process leaves (waited 1.2 s beside a bulk: measured). SQLAlchemy's own
+    way to execute a statement would cost as much as a small read does.
     """
+    driver = cast(sqlite3.Connection, connection.connection.driver_connection)
     give_up = time.monotonic() + _LOCK_SECONDS
     while True:
         try:
-            connection.exec_driver_sql(statement)
+            driver.execute(statement)
             return
-        except OperationalError as error:
-            if getattr(error.orig, "sqlite_errorname", None) not in _BUSY or time.monotonic() >= give_up:
-                raise
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorname not in _BUSY or time.monotonic() >= give_up:
+                raise OperationalError(statement, None, error) from error
             time.sleep(_LOOK_SECONDS)
 
 

@@ -18,22 +18,19 @@ from boton.domain.pacing import (
     waits_in_quiet_hours,
 )
 from boton.domain.sends import Send, SendKind, SendStatus
-from boton.store.pace import pacing_of
+from boton.store.numbers import Number, fetch_number
 from boton.store.rows import to_send
-from boton.store.tables import BusinessRow, ConnectionRow, LaneDayRow, MessageRow, SendRow
+from boton.store.tables import LaneDayRow, MessageRow, SendRow
 
 _MOVING = frozenset({SendStatus.QUEUED, SendStatus.SCHEDULED, SendStatus.RUNNING})
 
 
-def estimate(session: Session, send: Send, left: Mapping[Lane, int], now: datetime) -> datetime | None:
+def estimate(session: Session, number: Number, send: Send, left: Mapping[Lane, int], now: datetime) -> datetime | None:
     """When the last of `left` messages of a send will have left; None where its number is not paced."""
-    connection = session.get_one(ConnectionRow, send.connection_id)
-    business = session.get_one(BusinessRow, send.business_id)
-    pacing = pacing_of(business, connection)
-    if all(pacing.is_unpaced(lane) for lane, count in left.items() if count):
+    if all(number.pacing.is_unpaced(lane) for lane, count in left.items() if count):
         return None
     start = max(now, send.send_at or now)
-    return estimate_end(pacing, _load(session, send, connection, business, left, now, start), start)
+    return estimate_end(number.pacing, _load(session, number, send, left, now, start), start)
 
 
 def estimate_rest(session: Session, send: SendRow, now: datetime) -> datetime | None:
@@ -49,31 +46,26 @@ def estimate_rest(session: Session, send: SendRow, now: datetime) -> datetime | 
         )
         .group_by(col(MessageRow.lane))
     )
-    return estimate(session, to_send(send), {Lane(lane): count for lane, count in queued}, now)
+    number = fetch_number(session, send.connection_id)
+    return estimate(session, number, to_send(send), {Lane(lane): count for lane, count in queued}, now)
 
 
 def _load(
-    session: Session,
-    send: Send,
-    connection: ConnectionRow,
-    business: BusinessRow,
-    left: Mapping[Lane, int],
-    now: datetime,
-    start: datetime,
+    session: Session, number: Number, send: Send, left: Mapping[Lane, int], now: datetime, start: datetime
 ) -> Load:
     """What was claimed today counts only for a send that starts today."""
-    zone = to_zone(business.timezone)
+    zone = to_zone(number.timezone)
     today = day_of(now, zone)
-    day = session.get(LaneDayRow, (connection.id, today)) if day_of(start, zone) == today else None
-    quiet = to_quiet_hours(business.quiet_hours, business.timezone)
+    day = session.get(LaneDayRow, (number.connection_id, today)) if day_of(start, zone) == today else None
+    quiet = to_quiet_hours(number.quiet_hours, number.timezone)
     return Load(
         slow=left.get(Lane.SLOW, 0),
         fast=left.get(Lane.FAST, 0),
         claimed_today=day.claimed if day else 0,
-        linked_at=connection.created_at,
+        linked_at=number.linked_at,
         zone=zone,
         quiet=quiet if _waits_in_quiet_hours(send) else None,
-        closed_until=connection.slow_closed_until,
+        closed_until=number.closed_until,
     )
 
 

@@ -16,8 +16,9 @@ from boton.errors import Conflict, NotFound
 from boton.ports import Advanced
 from boton.store.accepting import KnownChat
 from boton.store.events import append_events
+from boton.store.numbers import Number, fetch_active
 from boton.store.reminder_rows import fetch_scheduled, lock_reminder, planned_rows, to_timing
-from boton.store.sends import active_connection, prepare_send, store_send
+from boton.store.sends import prepare_send, store_send
 from boton.store.tables import BusinessRow, ChatRow, FiringRow, ReminderRow
 
 _CONNECTION_AGAIN = timedelta(minutes=1)
@@ -64,8 +65,8 @@ def _fire_due(session: Session, row: ReminderRow, sight: Sight, now: datetime) -
     """Of several that are due the newest fires, unless it is too late for it too; a connection is waited for."""
     due = _due(session, row, sight, now)
     newest = due[-1] if due and _is_in_time(due[-1], now) else None
-    connection_id = _find_connection(session, row)
-    if newest is not None and connection_id is None:
+    number = _find_number(session, row)
+    if newest is not None and number is None:
         row.next_step_at = now + _CONNECTION_AGAIN
         return Advanced(state="wait", until=row.next_step_at)
     for firing in due:
@@ -73,9 +74,9 @@ def _fire_due(session: Session, row: ReminderRow, sight: Sight, now: datetime) -
     session.add_all(due)
     if sight.following is not None:
         session.add(_to_row(row, sight.following))
-    if newest is None or connection_id is None:
+    if newest is None or number is None:
         return _go_on(session, row, now)
-    send = _fire(session, row, connection_id, newest, now)
+    send = _fire(session, row, number, newest, now)
     advanced = replace(_go_on(session, row, now), send=send)
     append_events(session, [_fired_event(session, row, newest, now)])
     return advanced
@@ -111,13 +112,13 @@ def _go_on(session: Session, row: ReminderRow, now: datetime) -> Advanced:
 # ---------------------------------------------------------------- one firing
 
 
-def _fire(session: Session, row: ReminderRow, connection_id: str, firing: FiringRow, now: datetime) -> Send:
+def _fire(session: Session, row: ReminderRow, number: Number, firing: FiringRow, now: datetime) -> Send:
     chat = session.get_one(ChatRow, row.chat_id, populate_existing=True)
     known = KnownChat(id=chat.id, jid=chat.jid, known=chat.known)
-    prepared = prepare_send(session, _to_send(row, chat, firing, now), connection_id, {chat.jid: known})
+    prepared = prepare_send(session, _to_send(row, chat, firing, now), number, {chat.jid: known})
     store_send(session, prepared)
     answer = prepared.answer
-    row.connection_id = connection_id
+    row.connection_id = number.connection_id
     firing.status, firing.send_id = FiringStatus.FIRED.value, answer.send.id
     firing.message_id = answer.recipients[0].message_id
     return answer.send
@@ -151,9 +152,9 @@ def _fired_event(session: Session, row: ReminderRow, firing: FiringRow, now: dat
     return NewEvent(business_id=row.business_id, type=EventType.REMINDER_FIRED, at=now, data=data)
 
 
-def _find_connection(session: Session, row: ReminderRow) -> str | None:
+def _find_number(session: Session, row: ReminderRow) -> Number | None:
     try:
-        return active_connection(session, row.business_id)
+        return fetch_active(session, row.business_id)
     except Conflict:
         return None
 

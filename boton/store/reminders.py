@@ -20,8 +20,8 @@ from boton.store.engine import Database
 from boton.store.firing import advance, look
 from boton.store.idempotency import claim_key, find_answer
 from boton.store.moving import cancel_reminder, change_reminder
+from boton.store.numbers import fetch_active
 from boton.store.reminder_rows import fetch_firings, from_timing, planned_rows, to_reminder
-from boton.store.sends import active_connection
 from boton.store.tables import ChatRow, FiringRow, ReminderRow
 
 Answer = Callable[[Reminder], dict[str, Any]]
@@ -77,7 +77,7 @@ class SqlReminderStore:
 def _accept(
     session: Session, new: NewReminder, to_answer: Answer, idempotency: IdempotencyKey | None
 ) -> AcceptedReminder:
-    connection_id = active_connection(session, new.business_id)
+    connection_id = fetch_active(session, new.business_id).connection_id
     chat = _chat(session, new)
     values = _values(new, connection_id, chat.id)
     firings = planned_rows(values["id"], new.plan.firings)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+from sqlalchemy import Row
+
 from boton.domain.businesses import BotPurpose, Business, BusinessConfig, Tally, Token
 from boton.domain.chats import Chat, LastMessage
 from boton.domain.connections import Connection, ConnectionStatus, Gateway
@@ -38,7 +40,7 @@ from boton.store.tables import (
 _TUPLES = frozenset({"follow_ups", "opt_out_words", "auto_replies"})
 
 
-def to_config(row: BusinessRow) -> BusinessConfig:
+def to_config(row: BusinessRow | Row[Any]) -> BusinessConfig:
     values = {field.name: getattr(row, field.name) for field in fields(BusinessConfig)}
     values["bot_purpose"] = BotPurpose(values["bot_purpose"])
     for name in _TUPLES:
@@ -57,7 +59,7 @@ def config_columns(changes: Mapping[str, Any]) -> dict[str, Any]:
     return columns
 
 
-def to_business(row: BusinessRow) -> Business:
+def to_business(row: BusinessRow | Row[Any]) -> Business:
     return Business(id=row.id, config=to_config(row), created_at=row.created_at)
 
 

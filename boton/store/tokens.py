@@ -5,24 +5,34 @@ from __future__ import annotations
 import secrets
 from datetime import datetime, timedelta
 from hashlib import sha256
+from typing import Any
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import Row, bindparam, select
 from sqlmodel import Session, col
 
 from boton.domain.businesses import Caller, Token
 from boton.errors import NotFound
 from boton.ids import Prefix, new_id
+from boton.store.inserts import table_of
 from boton.store.rows import to_business, to_token
 from boton.store.tables import BusinessRow, TokenRow
 
 _USE_RECORDED_EVERY = timedelta(minutes=1)
 
+_TOKEN, _BUSINESS = table_of(TokenRow), table_of(BusinessRow)
 _CALLER = (
-    select(TokenRow, BusinessRow)
-    .join(BusinessRow, col(BusinessRow.id) == col(TokenRow.business_id))
-    .where(col(TokenRow.secret_hash) == bindparam("secret_hash"), col(TokenRow.revoked_at).is_(None))
+    select(
+        _BUSINESS,
+        _TOKEN.c.id.label("token_id"),
+        _TOKEN.c.name.label("token_name"),
+        _TOKEN.c.hint.label("token_hint"),
+        _TOKEN.c.created_at.label("token_created_at"),
+        _TOKEN.c.last_used_at.label("token_last_used_at"),
+    )
+    .join(_TOKEN, _BUSINESS.c.id == _TOKEN.c.business_id)
+    .where(_TOKEN.c.secret_hash == bindparam("secret_hash"), _TOKEN.c.revoked_at.is_(None))
 )
-"""Built once: building it took half of the time of what every request begins with (measured)."""
+"""Every request begins with it: built once, and without the ORM, each of which took half of its time (measured)."""
 
 
 def new_secret() -> str:
@@ -64,8 +74,20 @@ def revoke(session: Session, token_id: str, now: datetime) -> Token:
 
 def find_by_secret(session: Session, secret: str) -> Caller | None:
     """Read at every request, so that both come at once. None for a revoked token."""
-    found = session.execute(_CALLER, {"secret_hash": _hash(secret)}).one_or_none()
-    return None if found is None else Caller(token=to_token(found[0]), business=to_business(found[1]))
+    found = session.connection().execute(_CALLER, {"secret_hash": _hash(secret)}).one_or_none()
+    return None if found is None else Caller(token=_to_token(found), business=to_business(found))
+
+
+def _to_token(found: Row[Any]) -> Token:
+    return Token(
+        id=found.token_id,
+        business_id=found.id,
+        name=found.token_name,
+        hint=found.token_hint,
+        created_at=found.token_created_at,
+        last_used_at=found.token_last_used_at,
+        revoked_at=None,
+    )
 
 
 def is_use_due(token: Token, now: datetime) -> bool:
