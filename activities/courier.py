@@ -146,16 +146,20 @@ class Courier:
     async def fetch_rank(self, send_id: str, lane: Lane) -> int:
         return await self._outbox.fetch_rank(send_id, lane)
 
-    async def claim(self, message_id: str) -> Attempt | None:
-        """Claims one message; None when it is not due any more. Raises StaleEpoch once the number is lost."""
+    async def claim(self, message_id: str, *, flows: bool = False) -> Attempt | Idle | None:
+        """Claims one message; None when it is not due any more. flows: not where the fast lane is paced, which the Idle
+        says. Raises StaleEpoch once the number is lost.
+        """
         if self._lost:
             raise StaleEpoch(self._connection_id, self._epoch)
         try:
-            attempt = await self._outbox.claim_message(message_id, self._connection_id, self._epoch, self._clock())
+            attempt = await self._outbox.claim_message(
+                message_id, self._connection_id, self._epoch, self._clock(), flows=flows
+            )
         except StaleEpoch:
             self._lose()
             raise
-        if attempt is not None:
+        if isinstance(attempt, Attempt):
             self._under_way.add(attempt.id)
         return attempt
 

@@ -7,9 +7,10 @@ from enum import Enum
 from activities.batch import Limit, Patience
 from activities.courier import Courier
 from activities.pacer import Pacer, Turn
+from boton.domain.gateway import Attempt
 from boton.domain.messages import Lane, MessageKind
 from boton.domain.pacing import REPLY_RANK, Pacing, typing_seconds
-from boton.ports import Preview
+from boton.ports import Idle, Preview
 
 _TYPED = {MessageKind.REPLY, MessageKind.FOLLOW_UP}
 """Preceded by "typing…": what the bot writes in a dialogue."""
@@ -40,9 +41,11 @@ class Replies:
         return False
 
     async def _try_once(self, message_id: str) -> _End:
+        """Where nothing is paced the claim is made at once; whether that is so it says itself."""
+        claimed = await self._courier.claim(message_id, flows=True)
+        if not isinstance(claimed, Idle):
+            return await self._deliver(claimed)
         pacing = await self._pacer.pacing(fresh=True)
-        if pacing.is_unpaced(Lane.FAST):
-            return await self._deliver(message_id)
         previews = await self._courier.preview([message_id])
         return await self._wait_for_turn(previews[0], pacing) if previews else _End.SETTLED
 
@@ -57,7 +60,9 @@ class Replies:
         settled = self._limit.settled
         try:
             await self._type(preview, lead)
-            return _End.CUT_SHORT if self._limit.is_over else await self._deliver(preview.message_id)
+            if self._limit.is_over:
+                return _End.CUT_SHORT
+            return await self._deliver(await self._courier.claim(preview.message_id))
         finally:
             self._pacer.release(Lane.FAST, used=self._limit.settled > settled)
 
@@ -67,9 +72,8 @@ class Replies:
             await self._courier.show_typing(preview.jid, seconds)
             await self._limit.stop.sleep(seconds)
 
-    async def _deliver(self, message_id: str) -> _End:
-        attempt = await self._courier.claim(message_id)
-        if attempt is None:
+    async def _deliver(self, attempt: Attempt | Idle | None) -> _End:
+        if not isinstance(attempt, Attempt):
             return _End.SETTLED
         self._limit.settled += 1
         result = await self._courier.deliver(attempt)

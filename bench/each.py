@@ -24,6 +24,7 @@ with workflow.unsafe.imports_passed_through():
     from bench.chains import count_events
     from bench.numbers import fresh_numbers
     from bench.outbound import open_outbound
+    from boton.domain.gateway import Attempt
     from boton.temporal import TemporalAddress, connect, sandbox_runner
 
 QUEUE = "bench-each"
@@ -39,7 +40,7 @@ class Each:
     @activity.defn
     async def send_one(self, message_id: str) -> None:
         attempt = await self._courier.claim(message_id)
-        if attempt is not None:
+        if isinstance(attempt, Attempt):
             await self._courier.record(await self._courier.deliver(attempt))
 
 

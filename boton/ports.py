@@ -461,8 +461,12 @@ class OutboxStore(Protocol):
     async def fetch_rank(self, send_id: str, lane: Lane) -> int:
         """Where a send stands among those that wait for a lane (`rank_of`). Raises NotFound."""
 
-    async def claim_message(self, message_id: str, connection_id: str, epoch: int, now: datetime) -> Attempt | None:
-        """Claims one message; None when it is not `queued` any more or a guard forbade it. Raises StaleEpoch."""
+    async def claim_message(
+        self, message_id: str, connection_id: str, epoch: int, now: datetime, *, flows: bool = False
+    ) -> Attempt | Idle | None:
+        """Claims one message; None when it is not `queued` any more or a guard forbade it. flows: not where the fast
+        lane is paced, which the Idle says. Raises StaleEpoch.
+        """
 
     async def record_result(self, result: Result, now: datetime) -> None:
         """`sending → …`; a result that is recorded already changes nothing."""

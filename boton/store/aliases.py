@@ -12,12 +12,17 @@ from sqlmodel import Session, col
 from boton.domain.jid import parse_jid, spellings
 from boton.errors import InvalidRecipient
 from boton.ids import Prefix, new_id
-from boton.store.bulk import insert_bulk, to_bulk
+from boton.store.bulk import insert_rows
 from boton.store.inserts import insert_into, insert_or_ignore
 from boton.store.tables import AliasRow, ChatRow
 from boton.store.tally import change_tally
 
 _AT_ONCE = 500
+
+
+_CHAT_IDS = select(col(AliasRow.jid), col(AliasRow.chat_id)).where(
+    col(AliasRow.business_id) == bindparam("business_id"), col(AliasRow.jid).in_(bindparam("jids", expanding=True))
+)
 
 
 def find_chat_id(session: Session, business_id: str, jids: Iterable[str]) -> str | None:
@@ -105,11 +110,7 @@ def _spell(jid: str) -> tuple[str, ...]:
 def _find(session: Session, business_id: str, names: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for some in _pieces(names):
-        rows = session.execute(
-            select(col(AliasRow.jid), col(AliasRow.chat_id)).where(
-                col(AliasRow.business_id) == business_id, col(AliasRow.jid).in_(some)
-            )
-        )
+        rows = session.connection().execute(_CHAT_IDS, {"business_id": business_id, "jids": some})
         found.update((name, chat_id) for name, chat_id in rows)
     return found
 
@@ -138,15 +139,14 @@ def _create(
 def _insert_chats(session: Session, business_id: str, jids: dict[str, str], now: datetime) -> None:
     always = {"business_id": business_id, "active_at": now, "created_at": now}
     rows = [{"id": chat_id, "jid": jid, **always} for chat_id, jid in jids.items()]
-    insert_bulk(session, to_bulk(session.get_bind().dialect, insert_into(ChatRow), rows))
+    insert_rows(session, insert_into(ChatRow), rows)
 
 
 def _insert_aliases(session: Session, business_id: str, chat_ids: dict[str, str]) -> None:
     """In the order of the JIDs, so that two concurrent creators wait for each other instead of dead-locking."""
     rows = [{"business_id": business_id, "jid": jid, "chat_id": id} for jid, id in sorted(chat_ids.items())]
     if rows:
-        dialect = session.get_bind().dialect
-        insert_bulk(session, to_bulk(dialect, insert_or_ignore(dialect, AliasRow), rows))
+        insert_rows(session, insert_or_ignore(session.get_bind().dialect, AliasRow), rows)
 
 
 def _give_way(session: Session, chat_id: str, winner: str) -> None:

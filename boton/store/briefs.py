@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from sqlalchemy import or_, select
+from sqlalchemy import bindparam, or_, select
 from sqlmodel import Session, col
 
 from boton.domain.chats import AnswerDecision
@@ -76,14 +76,17 @@ def is_goal_reached(earlier: Sequence[EarlierConversation]) -> bool:
     return bool(earlier) and earlier[-1].status is ConversationStatus.DONE
 
 
+_ENDED = (
+    select(ConversationRow)
+    .where(col(ConversationRow.chat_id) == bindparam("chat_id"), col(ConversationRow.ended_at).is_not(None))
+    .order_by(col(ConversationRow.ended_at).desc(), col(ConversationRow.id).desc())
+    .limit(_EARLIER)
+)
+
+
 def read_earlier(session: Session, chat_id: str) -> tuple[EarlierConversation, ...]:
     """Oldest first."""
-    rows = session.scalars(
-        select(ConversationRow)
-        .where(col(ConversationRow.chat_id) == chat_id, col(ConversationRow.ended_at).is_not(None))
-        .order_by(col(ConversationRow.ended_at).desc(), col(ConversationRow.id).desc())
-        .limit(_EARLIER)
-    ).all()
+    rows = session.scalars(_ENDED, {"chat_id": chat_id}).all()
     return tuple(_to_earlier(row) for row in reversed(rows))
 
 
@@ -97,14 +100,20 @@ def _to_earlier(row: ConversationRow) -> EarlierConversation:
     )
 
 
+_ROUNDS = select(RoundRow).where(col(RoundRow.turn_id) == bindparam("turn_id")).order_by(col(RoundRow.number))
+_CALLS = (
+    select(ToolCallRow)
+    .where(col(ToolCallRow.turn_id) == bindparam("turn_id"))
+    .order_by(col(ToolCallRow.number), col(ToolCallRow.position))
+)
+
+
 def read_rounds(session: Session, turn_id: str) -> tuple[Round, ...]:
     """What the model said in this turn already, with the answers of the tools that it called."""
-    rounds = session.scalars(select(RoundRow).where(col(RoundRow.turn_id) == turn_id).order_by(col(RoundRow.number)))
-    calls = session.scalars(
-        select(ToolCallRow)
-        .where(col(ToolCallRow.turn_id) == turn_id)
-        .order_by(col(ToolCallRow.number), col(ToolCallRow.position))
-    )
+    rounds = session.scalars(_ROUNDS, {"turn_id": turn_id}).all()
+    if not rounds:
+        return ()
+    calls = session.scalars(_CALLS, {"turn_id": turn_id})
     of_round = {number: [_to_answer(row) for row in rows] for number, rows in groupby(calls, lambda row: row.number)}
     return tuple(Round(text=row.text, answers=tuple(of_round.get(row.number, ()))) for row in rounds)
 
@@ -117,24 +126,31 @@ def _to_answer(row: ToolCallRow) -> ToolAnswer:
     return ToolAnswer(call=to_call(row), text=row.answer or "", ok=bool(row.ok))
 
 
+_ALL = (
+    select(*_LINE)
+    .where(
+        col(MessageRow.chat_id) == bindparam("chat_id"),
+        col(MessageRow.status).not_in(_UNSAID),
+        col(MessageRow.text).is_not(None),
+    )
+    .order_by(col(MessageRow.at).desc(), col(MessageRow.id).desc())
+    .limit(_HISTORY)
+)
+_OF_REPLY = _ALL.where(
+    or_(
+        col(MessageRow.answer).is_(None),
+        col(MessageRow.answer) != AnswerDecision.DUE.value,
+        col(MessageRow.id) <= bindparam("trigger_id"),
+    )
+)
+
+
 def _read_history(session: Session, chat_id: str, turn: TurnRow) -> tuple[Line, ...]:
     """Oldest first; what is to be answered stands last, also where it came while the reply before was written. What
     came after the turn was opened is the next one's.
     """
-    wanted = (
-        col(MessageRow.chat_id) == chat_id,
-        col(MessageRow.status).not_in(_UNSAID),
-        col(MessageRow.text).is_not(None),
-    )
-    other = or_(col(MessageRow.answer).is_(None), col(MessageRow.answer) != AnswerDecision.DUE.value)
-    earlier = or_(other, col(MessageRow.id) <= turn.trigger_id)
-    mine = (earlier,) if occasion_of(turn) is Occasion.REPLY else ()
-    rows = session.execute(
-        select(*_LINE)
-        .where(*wanted, *mine)
-        .order_by(col(MessageRow.at).desc(), col(MessageRow.id).desc())
-        .limit(_HISTORY)
-    ).all()
+    statement = _OF_REPLY if occasion_of(turn) is Occasion.REPLY else _ALL
+    rows = session.execute(statement, {"chat_id": chat_id, "trigger_id": turn.trigger_id}).all()
     told = sorted(rows, key=lambda row: (row.answer == AnswerDecision.DUE, row.at, row.id))
     return tuple(
         Line(sender=Sender(row.sender), type=MessageType(row.type), text=row.text or "", at=row.at) for row in told

@@ -104,7 +104,7 @@ def _find(session: Session, business_id: str, jid: str) -> ChatRow:
 def _change(session: Session, business_id: str, jid: str, change: ChatChange, now: datetime) -> Chat:
     chat_id = ensure_chats(session, business_id, [jid], now)[jid]
     if change.known:
-        wake_sends_to(session, business_id, [jid], now)
+        wake_sends_to(session, [chat_id], now)
     chat = lock_chat(session, chat_id)
     opts_out = change.opted_out is True and not chat.opted_out
     set_flags(session, chat, bot_enabled=change.bot_enabled, untouchable=change.untouchable, opted_out=change.opted_out)

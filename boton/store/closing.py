@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlmodel import Session, col
 
 from boton.domain.chats import AnswerDecision
@@ -19,6 +19,7 @@ from boton.store.briefs import occasion_of
 from boton.store.columns import storable
 from boton.store.dialogues import find_open, hand_off, note, quiet_end, why_not
 from boton.store.drafting import add_drafts
+from boton.store.inserts import table_of
 from boton.store.staleness import SUPERSEDED, drop, is_stale
 from boton.store.steps import end_conversation, end_failed_opening, lock_message, move
 from boton.store.tables import DUE, BusinessRow, ChatRow, ConversationRow, FollowUpRow, MessageRow, ToolCallRow, TurnRow
@@ -91,15 +92,19 @@ def _count(session: Session, turn: TurnRow) -> None:
         conversation.turns += 1
 
 
+_MESSAGE = table_of(MessageRow)
+_SETTLE = (
+    update(_MESSAGE)
+    .where(_MESSAGE.c.chat_id == bindparam("of_chat"), DUE, _MESSAGE.c.id <= bindparam("up_to"))
+    .values(answer=bindparam("as_answer"), turn_id=bindparam("by_turn"))
+)
+
+
 def _settle_due(session: Session, turn: TurnRow, answer: AnswerDecision) -> None:
     """Everything that was due up to the turn's last message belongs to it; what came later is another turn's."""
     session.flush()
-    session.execute(
-        update(MessageRow)
-        .where(col(MessageRow.chat_id) == turn.chat_id, DUE, col(MessageRow.id) <= turn.trigger_id)
-        .values(answer=answer.value, turn_id=turn.id)
-        .execution_options(synchronize_session=False)
-    )
+    these = {"of_chat": turn.chat_id, "up_to": turn.trigger_id}
+    session.connection().execute(_SETTLE, {**these, "as_answer": answer.value, "by_turn": turn.id})
 
 
 # ---------------------------------------------------------------- openings
@@ -143,10 +148,16 @@ def _extend(session: Session, conversation: ConversationRow, until: datetime) ->
         conversation.deadline_at = max(conversation.deadline_at, until + timedelta(hours=hours))
 
 
+_DONE = (
+    select(ToolCallRow)
+    .where(col(ToolCallRow.turn_id) == bindparam("turn_id"), col(ToolCallRow.ok).is_(True))
+    .order_by(col(ToolCallRow.number), col(ToolCallRow.position))
+)
+
+
 def _list_effects(session: Session, turn: TurnRow) -> list[Effect]:
     """In the order of the calls; what is promised first, before the conversation ends."""
-    called = select(ToolCallRow).where(col(ToolCallRow.turn_id) == turn.id, col(ToolCallRow.ok).is_(True))
-    rows = session.scalars(called.order_by(col(ToolCallRow.number), col(ToolCallRow.position)))
+    rows = session.scalars(_DONE, {"turn_id": turn.id})
     effects = [effect_from_json(row.effect) for row in rows if row.effect is not None]
     return sorted(effects, key=lambda effect: not isinstance(effect, ScheduleFollowUp))
 

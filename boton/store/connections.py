@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col
 
@@ -59,14 +59,16 @@ def own(session: Session, connection_id: str, epoch: int, *, for_update: bool = 
     and the status can be written: with FOR SHARE the claims of a few bulks kept what came in waiting until they were
     done (11 s: measured). So whatever ends an ownership must lock FOR UPDATE first.
     """
-    lock = select(ConnectionRow).where(col(ConnectionRow.id) == connection_id)
-    lock = lock.with_for_update(key_share=True, read=not for_update)
-    row = session.scalars(lock).one_or_none()
+    row: ConnectionRow | None = session.scalars(_OWN[for_update], {"id": connection_id}).one_or_none()
     if row is None:
         raise NotFound("connection", connection_id)
     if row.epoch != epoch or not row.active:
         raise StaleEpoch(connection_id, epoch)
     return row
+
+
+_ONE = select(ConnectionRow).where(col(ConnectionRow.id) == bindparam("id"))
+_OWN = {write: _ONE.with_for_update(key_share=True, read=not write) for write in (False, True)}
 
 
 def change_status(row: ConnectionRow, status: ConnectionStatus, reason: str | None, now: datetime) -> list[NewEvent]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from sqlalchemy import and_, select, update
+from sqlalchemy import and_, bindparam, select, update
 from sqlmodel import Session, col
 
 from boton.domain.messages import MessageStatus
-from boton.store.aliases import find_chat_ids
 from boton.store.ending import lock_sends
 from boton.store.steps import lock_ahead
 from boton.store.tables import ChatRow, MessageRow, SendRow
@@ -18,12 +17,12 @@ _AT_ONCE = 500
 """Chats that are asked for by one statement."""
 
 
-def wake_sends_to(session: Session, business_id: str, jids: Iterable[str], now: datetime) -> None:
-    """Lets the sweeper look at every send with a queued message to one of these customers who was not known yet.
+def wake_sends_to(session: Session, chat_ids: Iterable[str], now: datetime) -> None:
+    """Lets the sweeper look at every send with a queued message in one of these chats whose customer was not known yet.
 
     To be called before a chat is locked: locks are taken in the order send, chat, and sends in the order of their ids.
     """
-    _wake(session, _in_pieces(find_chat_ids(session, business_id, jids)), now)
+    _wake(session, _in_pieces(chat_ids), now)
 
 
 def introduce(session: Session, chat_ids: Iterable[str], now: datetime) -> None:
@@ -52,9 +51,11 @@ def _wake(session: Session, pieces: Iterable[Sequence[str]], now: datetime) -> N
         session.flush()
 
 
+_STRANGERS = select(col(ChatRow.id)).where(col(ChatRow.id).in_(bindparam("ids", expanding=True)), ~col(ChatRow.known))
+
+
 def _sends_to_strangers(session: Session, chat_ids: Sequence[str]) -> Sequence[str]:
-    strangers = select(col(ChatRow.id)).where(col(ChatRow.id).in_(chat_ids), ~col(ChatRow.known))
-    found = session.scalars(strangers).all()
+    found = session.scalars(_STRANGERS, {"ids": chat_ids}).all()
     if not found:
         return []
     queued = select(col(MessageRow.send_id)).where(

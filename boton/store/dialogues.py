@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlmodel import Session, col
 
 from boton.domain.chats import AnswerDecision, is_held
@@ -18,6 +18,10 @@ from boton.store.chats import hand_back, set_flags
 from boton.store.follow_ups import cancel_planned, find_next, plan
 from boton.store.steps import end_conversation
 from boton.store.tables import DRAFTED, DUE, BusinessRow, ChatRow, ConversationRow, MessageRow
+
+_IN_CHAT = select(col(MessageRow.id)).where(col(MessageRow.chat_id) == bindparam("chat_id")).limit(1)
+_DRAFTED = _IN_CHAT.where(DRAFTED)
+_OWED = _IN_CHAT.where(DUE)
 
 
 def find_open(session: Session, chat: ChatRow) -> ConversationRow | None:
@@ -110,12 +114,17 @@ def next_step(session: Session, chat: ChatRow, now: datetime) -> datetime | None
 
 
 def next_timer(session: Session, chat: ChatRow, now: datetime) -> datetime | None:
-    """The next follow-up, or the conversation's end; the end of quiet hours for a follow-up that waits for it."""
+    """When the chat acts by itself. While a follow-up waits in quiet hours its conversation does not end."""
+    if not is_drafted(session, chat.id):
+        return timer_after_drafts(session, chat)
+    return min(filter(None, (find_next(session, chat.id), quiet_end(session, chat, now))), default=None)
+
+
+def timer_after_drafts(session: Session, chat: ChatRow) -> datetime | None:
+    """The next follow-up, or the conversation's end."""
     conversation = find_open(session, chat)
-    drafted = is_drafted(session, chat.id)
-    ends = conversation.deadline_at if conversation is not None and not drafted else None
-    waits = quiet_end(session, chat, now) if drafted else None
-    return min(filter(None, (find_next(session, chat.id), ends, waits)), default=None)
+    ends = conversation.deadline_at if conversation is not None else None
+    return min(filter(None, (find_next(session, chat.id), ends)), default=None)
 
 
 def quiet_end(session: Session, chat: ChatRow, now: datetime) -> datetime | None:
@@ -126,11 +135,9 @@ def quiet_end(session: Session, chat: ChatRow, now: datetime) -> datetime | None
 
 def is_drafted(session: Session, chat_id: str) -> bool:
     """Whether something waits to be sent in this chat alone."""
-    drafted = select(col(MessageRow.id)).where(col(MessageRow.chat_id) == chat_id, DRAFTED)
-    return session.execute(drafted.limit(1)).first() is not None
+    return session.execute(_DRAFTED, {"chat_id": chat_id}).first() is not None
 
 
 def is_owed(session: Session, chat_id: str) -> bool:
     """Whether the customer waits for an answer."""
-    due = select(col(MessageRow.id)).where(col(MessageRow.chat_id) == chat_id, DUE)
-    return session.execute(due.limit(1)).first() is not None
+    return session.execute(_OWED, {"chat_id": chat_id}).first() is not None

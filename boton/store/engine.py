@@ -136,7 +136,7 @@ class _Job:
         """alone: nothing stands in the transaction yet, so that a failure may take all of it back."""
         try:
             mode: _Joining = "rollback_only" if alone else "create_savepoint"
-            with Session(bind=connection, join_transaction_mode=mode) as session, _undone_by_an_error(session):
+            with _KeepingSession(bind=connection, join_transaction_mode=mode) as session, _undone_by_an_error(session):
                 self.result = self.work(session)
                 session.commit()
         except BaseException as error:  # noqa: BLE001 - it belongs to the caller, who waits on another thread
@@ -148,6 +148,18 @@ class _Job:
             self.future.set_exception(error)
         else:
             self.future.set_result(self.result)
+
+
+class _KeepingSession(Session):
+    """Holds on to every row that it has read, until its transaction ends: SQLAlchemy forgets those that nobody else
+    holds, and the business was read four times to answer one message.
+    """
+
+
+@event.listens_for(_KeepingSession, "loaded_as_persistent")
+@event.listens_for(_KeepingSession, "pending_to_persistent")
+def _keep(session: Session, row: object) -> None:
+    session.info.setdefault("kept", []).append(row)
 
 
 @contextmanager
@@ -228,7 +240,7 @@ class _SqliteRunner:
 
 
 def _in_transaction(engine: Engine, work: Work[T]) -> T:
-    with Session(engine) as session, session.begin():
+    with _KeepingSession(engine) as session, session.begin():
         return work(session)
 
 

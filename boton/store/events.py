@@ -7,17 +7,28 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 from sqlmodel import Session, col
 
 from boton.domain.events import EventPage, NewEvent
 from boton.errors import EventsGone
 from boton.ids import Prefix, new_id
+from boton.store.bulk import insert_rows
 from boton.store.engine import Database
+from boton.store.inserts import insert_into, table_of
 from boton.store.rows import to_event
 from boton.store.tables import EventRow, TallyRow
 
 _FORGOTTEN_AT_ONCE = 2000
+
+
+_TALLY = table_of(TallyRow)
+_RESERVE = (
+    update(_TALLY)
+    .where(_TALLY.c.business_id == bindparam("id"))
+    .values(event_seq=_TALLY.c.event_seq + bindparam("count"))
+    .returning(_TALLY.c.event_seq)
+)
 
 
 def append_events(session: Session, events: Sequence[NewEvent]) -> None:
@@ -33,18 +44,11 @@ def append_events(session: Session, events: Sequence[NewEvent]) -> None:
         last = _reserve(session, business_id, len(by_business[business_id]))
         first = last - len(by_business[business_id]) + 1
         rows = [_to_row(event, seq) for seq, event in enumerate(by_business[business_id], start=first)]
-        session.execute(insert(EventRow), rows)
+        insert_rows(session, insert_into(EventRow), rows)
 
 
 def _reserve(session: Session, business_id: str, count: int) -> int:
-    statement = (
-        update(TallyRow)
-        .where(col(TallyRow.business_id) == business_id)
-        .values(event_seq=TallyRow.event_seq + count)
-        .returning(col(TallyRow.event_seq))
-        .execution_options(synchronize_session=False)
-    )
-    last: int = session.execute(statement).scalar_one()
+    last: int = session.connection().execute(_RESERVE, {"id": business_id, "count": count}).scalar_one()
     return last
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import Select, select, update
+from sqlalchemy import bindparam, select, update
 from sqlmodel import Session, col
 
 from boton.domain.pacing import quiet_until, to_quiet_hours
@@ -13,6 +12,12 @@ from boton.ids import Prefix, new_id
 from boton.store.tables import PENDING, BusinessRow, ConversationRow, FollowUpRow
 
 _PENDING, _DONE, _CANCELLED = "pending", "done", "cancelled"
+
+
+_IN_CHAT = select(FollowUpRow).where(col(FollowUpRow.chat_id) == bindparam("chat_id"), PENDING)
+_DUE = _IN_CHAT.where(col(FollowUpRow.due_at) <= bindparam("now")).order_by(col(FollowUpRow.due_at)).limit(1)
+_NEXT = _IN_CHAT.with_only_columns(col(FollowUpRow.due_at)).order_by(col(FollowUpRow.due_at)).limit(1)
+_UNANSWERED = _IN_CHAT.where(col(FollowUpRow.text).is_(None))
 
 
 def plan(session: Session, conversation: ConversationRow, business: BusinessRow, now: datetime) -> None:
@@ -31,7 +36,8 @@ def promise(session: Session, conversation: ConversationRow, due_at: datetime, t
 
 def cancel_unanswered(session: Session, chat_id: str, now: datetime) -> None:
     """The customer has answered: what the business planned for their silence is not wanted; what was promised is."""
-    _end(session, _CANCELLED, now, col(FollowUpRow.chat_id) == chat_id, col(FollowUpRow.text).is_(None))
+    for row in session.scalars(_UNANSWERED, {"chat_id": chat_id}):
+        end(row, now, done=False)
 
 
 def cancel_planned(session: Session, conversation_id: str, now: datetime, *, promises: bool) -> None:
@@ -42,7 +48,7 @@ def cancel_planned(session: Session, conversation_id: str, now: datetime, *, pro
 
 def find_due(session: Session, chat_id: str, business: BusinessRow, now: datetime) -> FollowUpRow | None:
     """The first one that is due; in quiet hours it is due at their end."""
-    row = session.scalars(_pending(chat_id).where(col(FollowUpRow.due_at) <= now).limit(1)).one_or_none()
+    row: FollowUpRow | None = session.scalars(_DUE, {"chat_id": chat_id, "now": now}).one_or_none()
     if row is None:
         return None
     row.due_at = _out_of_quiet(business, now) if _is_quiet(business, now) else row.due_at
@@ -52,17 +58,12 @@ def find_due(session: Session, chat_id: str, business: BusinessRow, now: datetim
 def find_next(session: Session, chat_id: str) -> datetime | None:
     """When the next one is due."""
     session.flush()
-    pending = _pending(chat_id).with_only_columns(col(FollowUpRow.due_at)).limit(1)
-    due: datetime | None = session.execute(pending).scalar_one_or_none()
+    due: datetime | None = session.execute(_NEXT, {"chat_id": chat_id}).scalar_one_or_none()
     return due
 
 
 def end(row: FollowUpRow, now: datetime, *, done: bool) -> None:
     row.status, row.ended_at = (_DONE if done else _CANCELLED), now
-
-
-def _pending(chat_id: str) -> Select[Any]:
-    return select(FollowUpRow).where(col(FollowUpRow.chat_id) == chat_id, PENDING).order_by(col(FollowUpRow.due_at))
 
 
 def _add(session: Session, conversation: ConversationRow, due_at: datetime, text: str | None, now: datetime) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from itertools import groupby
 
-from sqlalchemy import and_, select, update
+from sqlalchemy import and_, bindparam, select, update
 from sqlmodel import Session, col
 
 from boton.domain.chats import (
@@ -39,6 +39,7 @@ from boton.store.ending import end_halted, lock_sends
 from boton.store.engine import Database
 from boton.store.events import append_events
 from boton.store.follow_ups import cancel_unanswered
+from boton.store.inserts import table_of
 from boton.store.moving import cancel_on_reply
 from boton.store.optouts import opt_out, queue_confirmation
 from boton.store.receipts import Known, apply_receipt, record_receipts, record_whatsapp_ids
@@ -93,6 +94,10 @@ class _Recording:
         self.told.append(NewEvent(business_id=self.business.id, type=event_type, at=self.now, data=data))
 
 
+_CONNECTION = table_of(ConnectionRow)
+_MOVE_CURSOR = update(_CONNECTION).where(_CONNECTION.c.id == bindparam("of")).values(cursor=bindparam("to"))
+
+
 def _record_events(
     connection_id: str, epoch: int, events: Sequence[GatewayEvent], now: datetime, session: Session
 ) -> Recorded:
@@ -101,15 +106,15 @@ def _record_events(
     assert business is not None
     recording = _Recording(session, connection, business, now)
     new = [event for event in events if event.cursor > connection.cursor]
-    customers = _customers_in(new)
     halted = _lock_halted(recording, new)
-    wake_sends_to(session, business.id, customers, now)
-    told = find_chat_ids(session, business.id, {*customers, *_receivers_in(new)})
-    lock_ahead(session, col(ChatRow.id).in_(told))
+    customers = find_chat_ids(session, business.id, _customers_in(new))
+    wake_sends_to(session, customers, now)
+    receivers = find_chat_ids(session, business.id, _receivers_in(new))
+    lock_ahead(session, col(ChatRow.id).in_(customers | receivers))
     for is_receipt, run in groupby(new, lambda event: isinstance(event.body, Receipt)):
         _record_run(recording, list(run), are_receipts=is_receipt)
     if new:
-        connection.cursor = new[-1].cursor
+        session.connection().execute(_MOVE_CURSOR, {"of": connection_id, "to": new[-1].cursor})
     recording.told += end_halted(session, halted, now)
     session.flush()
     append_events(session, recording.told)
@@ -198,13 +203,16 @@ def _chat_of(recording: _Recording, inbound: Inbound) -> ChatRow:
     return lock_chat(session, chat_id)
 
 
+_KNOWN = select(col(MessageRow.id)).where(
+    col(MessageRow.connection_id) == bindparam("connection_id"),
+    col(MessageRow.chat_id) == bindparam("chat_id"),
+    col(MessageRow.whatsapp_id) == bindparam("whatsapp_id"),
+)
+
+
 def _is_known(recording: _Recording, chat: ChatRow, inbound: Inbound) -> bool:
-    known = select(col(MessageRow.id)).where(
-        col(MessageRow.connection_id) == recording.connection.id,
-        col(MessageRow.chat_id) == chat.id,
-        col(MessageRow.whatsapp_id) == inbound.whatsapp_id,
-    )
-    return recording.session.execute(known).first() is not None
+    these = {"connection_id": recording.connection.id, "chat_id": chat.id, "whatsapp_id": inbound.whatsapp_id}
+    return recording.session.execute(_KNOWN, these).first() is not None
 
 
 def _record_incoming(recording: _Recording, chat: ChatRow, inbound: Inbound) -> None:
@@ -217,15 +225,15 @@ def _record_incoming(recording: _Recording, chat: ChatRow, inbound: Inbound) -> 
     recording.session.add(row)
     show_in_chat(chat, row)
     chat.known = True
-    _mark_replied(recording, chat, inbound)
-    if not inbound.history:
-        cancel_on_reply(recording.session, chat.id, inbound.at, recording.now)
-    recording.session.flush()
     if row.answer == AnswerDecision.DUE:
         chat.next_step_at = recording.now
         recording.owed[chat.id] = None
     if not inbound.history:
         chat.marketing_unanswered = chat.bot_unanswered = 0
+    recording.session.flush()
+    _mark_replied(recording, chat, inbound)
+    if not inbound.history:
+        cancel_on_reply(recording.session, chat.id, inbound.at, recording.now)
         cancel_unanswered(recording.session, chat.id, recording.now)
         drop_follow_ups(recording.session, chat, recording.now)
         recording.tell(
@@ -274,19 +282,22 @@ def _opt_out(recording: _Recording, chat: ChatRow, arrival: Arrival) -> None:
         recording.owed[chat.id] = None
 
 
-def _mark_replied(recording: _Recording, chat: ChatRow, inbound: Inbound) -> None:
-    recording.session.execute(
-        update(MessageRow)
-        .where(
-            col(MessageRow.chat_id) == chat.id,
-            col(MessageRow.send_id).is_not(None),
-            col(MessageRow.sent_at).is_not(None),
-            col(MessageRow.replied_at).is_(None),
-            col(MessageRow.sent_at) <= inbound.at,
-        )
-        .values(replied_at=inbound.at)
-        .execution_options(synchronize_session=False)
+_MESSAGE = table_of(MessageRow)
+_MARK_REPLIED = (
+    update(_MESSAGE)
+    .where(
+        _MESSAGE.c.chat_id == bindparam("of_chat"),
+        _MESSAGE.c.send_id.is_not(None),
+        _MESSAGE.c.sent_at.is_not(None),
+        _MESSAGE.c.replied_at.is_(None),
+        _MESSAGE.c.sent_at <= bindparam("then"),
     )
+    .values(replied_at=bindparam("then"))
+)
+
+
+def _mark_replied(recording: _Recording, chat: ChatRow, inbound: Inbound) -> None:
+    recording.session.connection().execute(_MARK_REPLIED, {"of_chat": chat.id, "then": inbound.at})
 
 
 def _to_row(recording: _Recording, chat: ChatRow, inbound: Inbound, kind: MessageKind, sender: Sender) -> MessageRow:

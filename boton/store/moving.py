@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import bindparam, delete, select, update
 from sqlmodel import Session, col
 
 from boton.domain.messages import MessageStatus
@@ -58,19 +58,21 @@ def cancel_reminder(session: Session, business_id: str, reminder_id: str, now: d
     return CancelledReminder(reminder=to_reminder(row, jid, fetch_firings(session, row.id)), queued_sends=queued)
 
 
+_NOT_NEEDED = (
+    select(col(ReminderRow.id))
+    .where(
+        col(ReminderRow.chat_id) == bindparam("chat_id"),
+        col(ReminderRow.status) == ReminderStatus.SCHEDULED.value,
+        col(ReminderRow.cancel_on_reply),
+        col(ReminderRow.created_at) < bindparam("at"),
+    )
+    .order_by(col(ReminderRow.id))
+)
+
+
 def cancel_on_reply(session: Session, chat_id: str, at: datetime, now: datetime) -> None:
     """The customer wrote at that time, in a locked chat: what was made before and is not needed then is cancelled."""
-    waiting = (
-        select(col(ReminderRow.id))
-        .where(
-            col(ReminderRow.chat_id) == chat_id,
-            col(ReminderRow.status) == ReminderStatus.SCHEDULED.value,
-            col(ReminderRow.cancel_on_reply),
-            col(ReminderRow.created_at) < at,
-        )
-        .order_by(col(ReminderRow.id))
-    )
-    for reminder_id in session.scalars(waiting).all():
+    for reminder_id in session.scalars(_NOT_NEEDED, {"chat_id": chat_id, "at": at}).all():
         row = lock_reminder(session, reminder_id)
         if row.status == ReminderStatus.SCHEDULED:
             _cancel(session, row, now)

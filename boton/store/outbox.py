@@ -28,7 +28,7 @@ from boton.store.results import record_results
 from boton.store.rows import to_send
 from boton.store.staleness import is_aimless, is_stale, take_back
 from boton.store.steps import end_failed_opening, lock_chat, lock_message, move
-from boton.store.tables import IN_FLIGHT, ChatRow, MessageRow, SendRow, TurnRow
+from boton.store.tables import IN_FLIGHT, BusinessRow, ChatRow, MessageRow, SendRow, TurnRow
 
 _ASKED_AGAIN = 100
 _NOT_ON_WHATSAPP = MessageError(code="not_on_whatsapp", detail="this number is not on WhatsApp")
@@ -57,8 +57,12 @@ class SqlOutboxStore:
             lambda session: _advance(session, send_id, connection_id, epoch, lane, record, room, flows, now)
         )
 
-    async def claim_message(self, message_id: str, connection_id: str, epoch: int, now: datetime) -> Attempt | None:
-        return await self._db.write(lambda session: _claim_message(session, message_id, connection_id, epoch, now))
+    async def claim_message(
+        self, message_id: str, connection_id: str, epoch: int, now: datetime, *, flows: bool = False
+    ) -> Attempt | Idle | None:
+        return await self._db.write(
+            lambda session: _claim_message(session, message_id, connection_id, epoch, now, flows=flows)
+        )
 
     async def record_result(self, result: Result, now: datetime) -> None:
         await self._db.write(lambda session: _record(session, result, now))
@@ -129,8 +133,13 @@ def _lock_send(session: Session, send_id: str, connection_id: str) -> SendRow:
     return row
 
 
-def _claim_message(session: Session, message_id: str, connection_id: str, epoch: int, now: datetime) -> Attempt | None:
-    own(session, connection_id, epoch)
+def _claim_message(
+    session: Session, message_id: str, connection_id: str, epoch: int, now: datetime, *, flows: bool
+) -> Attempt | Idle | None:
+    connection = own(session, connection_id, epoch)
+    business = session.get_one(BusinessRow, connection.business_id)
+    if flows and not pace.pacing_of(business, connection).is_unpaced(Lane.FAST):
+        return Idle(why="paced")
     found = session.get(MessageRow, message_id)
     if found is None or found.connection_id != connection_id:
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlmodel import Session, col
 
 from boton.domain.chats import AnswerDecision
@@ -32,6 +32,17 @@ from boton.store.tables import (
 _OVER = (ConversationStatus.CANCELLED, ConversationStatus.EXPIRED, ConversationStatus.HANDED_OFF)
 
 
+_DRAFTS = (
+    select(col(MessageRow.connection_id), col(MessageRow.id), col(MessageRow.kind))
+    .where(col(MessageRow.chat_id) == bindparam("chat_id"), DRAFTED)
+    .order_by(col(MessageRow.id))
+)
+_DUE = select(MessageRow).where(col(MessageRow.chat_id) == bindparam("chat_id"), DUE).order_by(col(MessageRow.id))
+_OF_TRIGGER = select(TurnRow).where(
+    col(TurnRow.chat_id) == bindparam("chat_id"), col(TurnRow.trigger_id) == bindparam("id")
+)
+
+
 def find_turn(session: Session, chat: ChatRow, now: datetime) -> TurnRow | None:
     """The turn that is to be written, opened or found again; None: what is queued comes first, or nothing is due."""
     if drafts_of(session, chat, now)[1] and not _take_back_stale(session, chat, now):
@@ -44,11 +55,7 @@ def drafts_of(session: Session, chat: ChatRow, now: datetime) -> tuple[str, Sequ
     """What is queued for this chat alone, oldest first, with its connection: that of the oldest. In quiet hours
     follow-ups wait.
     """
-    rows = session.execute(
-        select(col(MessageRow.connection_id), col(MessageRow.id), col(MessageRow.kind))
-        .where(col(MessageRow.chat_id) == chat.id, DRAFTED)
-        .order_by(col(MessageRow.id))
-    ).all()
+    rows = session.execute(_DRAFTS, {"chat_id": chat.id}).all()
     quiet = any(kind == MessageKind.FOLLOW_UP for _, _, kind in rows) and quiet_end(session, chat, now) is not None
     going = [(connection, id) for connection, id, kind in rows if not (quiet and kind == MessageKind.FOLLOW_UP)]
     first = going[0][0] if going else ""
@@ -80,9 +87,7 @@ def still_due(session: Session, chat: ChatRow, now: datetime) -> list[MessageRow
 
 def _due(session: Session, chat_id: str) -> list[MessageRow]:
     """What is to be answered, in the order it was stored (ids are sortable)."""
-    return list(
-        session.scalars(select(MessageRow).where(col(MessageRow.chat_id) == chat_id, DUE).order_by(col(MessageRow.id)))
-    )
+    return list(session.scalars(_DUE, {"chat_id": chat_id}))
 
 
 def _too_late(session: Session, chat: ChatRow, due: Sequence[MessageRow], now: datetime) -> AnswerDecision | None:
@@ -144,13 +149,13 @@ def _open(
         )
         session.add(turn)
         session.flush()
-    chat.turn_id = turn.id
+    chat.turn_id, chat.next_step_at = turn.id, now
     return turn
 
 
 def find_by_trigger(session: Session, chat_id: str, trigger_id: str) -> TurnRow | None:
-    of_trigger = select(TurnRow).where(col(TurnRow.chat_id) == chat_id, col(TurnRow.trigger_id) == trigger_id)
-    return session.scalars(of_trigger).one_or_none()
+    turn: TurnRow | None = session.scalars(_OF_TRIGGER, {"chat_id": chat_id, "id": trigger_id}).one_or_none()
+    return turn
 
 
 # ---------------------------------------------------------------- follow-ups

@@ -26,28 +26,24 @@ from boton.domain.pacing import (
     waits_in_quiet_hours,
 )
 from boton.domain.sends import SendCategory, SendKind
-from boton.errors import NotFound
 from boton.ports import NumberPace, Preview
 from boton.store.connections import own
 from boton.store.inserts import insert_or_ignore
+from boton.store.numbers import fetch_number
 from boton.store.rows import to_closure
 from boton.store.tables import BusinessRow, ConnectionRow, LaneDayRow, MessageRow, SendRow
 
 
 def fetch_pace(session: Session, connection_id: str) -> NumberPace:
     """Raises NotFound."""
-    connection = session.get(ConnectionRow, connection_id)
-    if connection is None:
-        raise NotFound("connection", connection_id)
-    business = session.get_one(BusinessRow, connection.business_id)
+    pacing = fetch_number(session, connection_id).pacing
     newest = (
-        select(LaneDayRow)
+        select(col(LaneDayRow.last_at))
         .where(col(LaneDayRow.connection_id) == connection_id)
         .order_by(col(LaneDayRow.day).desc())
         .limit(1)
     )
-    day = session.scalars(newest).one_or_none()
-    return NumberPace(pacing=pacing_of(business, connection), slow_at=day.last_at if day else None)
+    return NumberPace(pacing=pacing, slow_at=session.execute(newest).scalar_one_or_none())
 
 
 def pacing_of(business: BusinessRow, connection: ConnectionRow) -> Pacing:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Select, select, update
+from sqlalchemy import bindparam, select, update
 from sqlmodel import Session, col
 
 from boton.domain.chats import AnswerDecision
@@ -18,6 +17,24 @@ from boton.store.tables import DUE, OF_TURN, ChatRow, ConversationRow, MessageRo
 SUPERSEDED = "superseded"
 _OVERTAKEN = MessageError(
     code=SUPERSEDED, detail="the customer wrote again before it left: the answer was written anew"
+)
+
+
+_PARTS = select(MessageRow).where(
+    OF_TURN, col(MessageRow.turn_id) == bindparam("turn_id"), col(MessageRow.direction) == Direction.OUTGOING.value
+)
+"""What the turn says."""
+
+_STATUSES = _PARTS.with_only_columns(col(MessageRow.status))
+_EFFECTS = (
+    select(col(ToolCallRow.name))
+    .where(col(ToolCallRow.turn_id) == bindparam("turn_id"), col(ToolCallRow.ok).is_(True))
+    .limit(1)
+)
+_NEWER = (
+    select(col(MessageRow.id))
+    .where(col(MessageRow.chat_id) == bindparam("chat_id"), DUE, col(MessageRow.id) > bindparam("id"))
+    .limit(1)
 )
 
 
@@ -50,7 +67,7 @@ def drop(turn: TurnRow, reason: str, now: datetime) -> None:
 
 def take_back(session: Session, chat: ChatRow, turn: TurnRow, now: datetime) -> None:
     """What it answered is due again, together with what came since."""
-    for row in session.scalars(_parts(turn)):
+    for row in session.scalars(_PARTS, {"turn_id": turn.id}):
         if row.status == MessageStatus.QUEUED:
             move(row, MessageStatus.CANCELLED, now, _OVERTAKEN)
     answered = (
@@ -67,27 +84,16 @@ def take_back(session: Session, chat: ChatRow, turn: TurnRow, now: datetime) -> 
 
 
 def _is_overtaken(session: Session, turn: TurnRow) -> bool:
-    newer = select(col(MessageRow.id)).where(
-        col(MessageRow.chat_id) == turn.chat_id, DUE, col(MessageRow.id) > turn.trigger_id
-    )
-    return session.execute(newer.limit(1)).first() is not None
+    return session.execute(_NEWER, {"chat_id": turn.chat_id, "id": turn.trigger_id}).first() is not None
 
 
 def _has_effects(session: Session, turn: TurnRow) -> bool:
-    effects = select(col(ToolCallRow.name)).where(col(ToolCallRow.turn_id) == turn.id, col(ToolCallRow.ok).is_(True))
-    return session.execute(effects.limit(1)).first() is not None
+    return session.execute(_EFFECTS, {"turn_id": turn.id}).first() is not None
 
 
 def _is_said(session: Session, turn: TurnRow) -> bool:
     """Whether a part was claimed, or none is queued any more."""
     if turn.status == TurnStatus.OPEN:
         return False
-    statuses = session.execute(_parts(turn).with_only_columns(col(MessageRow.status))).scalars().all()
+    statuses = session.scalars(_STATUSES, {"turn_id": turn.id}).all()
     return not statuses or any(status != MessageStatus.QUEUED for status in statuses)
-
-
-def _parts(turn: TurnRow) -> Select[Any]:
-    """What the turn says."""
-    return select(MessageRow).where(
-        OF_TURN, col(MessageRow.turn_id) == turn.id, col(MessageRow.direction) == Direction.OUTGOING.value
-    )

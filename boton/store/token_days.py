@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import update
+from sqlalchemy import bindparam, select, update
 from sqlmodel import Session, col
 
 from boton.domain.pacing import day_of, to_zone
 from boton.store.inserts import insert_or_ignore
 from boton.store.tables import BusinessRow, TokenDayRow
+
+_USED = select(col(TokenDayRow.tokens)).where(
+    col(TokenDayRow.business_id) == bindparam("business_id"), col(TokenDayRow.day) == bindparam("day")
+)
 
 
 def count_tokens(session: Session, business: BusinessRow, tokens: int, now: datetime) -> None:
@@ -24,5 +28,6 @@ def count_tokens(session: Session, business: BusinessRow, tokens: int, now: date
 
 
 def is_budget_used(session: Session, business: BusinessRow, now: datetime) -> bool:
-    day = session.get(TokenDayRow, (business.id, day_of(now, to_zone(business.timezone))), populate_existing=True)
-    return (day.tokens if day else 0) >= business.daily_token_budget
+    key = {"business_id": business.id, "day": day_of(now, to_zone(business.timezone))}
+    used = session.execute(_USED, key).scalar_one_or_none() or 0
+    return bool(used >= business.daily_token_budget)

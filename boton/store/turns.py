@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlmodel import Session, col
 
 from boton.domain.conversations import ConversationStatus, TurnBrief, TurnStatus
@@ -16,11 +17,13 @@ from boton.errors import NotFound
 from boton.ids import Prefix, new_id
 from boton.ports import CallKey, ChatStep, ModelAnswer
 from boton.store.briefs import read_brief, to_call
+from boton.store.bulk import insert_rows
 from boton.store.closing import close, connection_of, fail
 from boton.store.columns import storable
-from boton.store.dialogues import expire, find_open, is_owed, next_timer, note
+from boton.store.dialogues import expire, find_open, is_owed, next_timer, note, timer_after_drafts
 from boton.store.engine import Database
 from boton.store.events import append_events
+from boton.store.inserts import insert_into
 from boton.store.owing import drafts_of, find_by_trigger, find_turn
 from boton.store.rows import to_chat
 from boton.store.steps import lock_ahead, lock_chat
@@ -75,21 +78,23 @@ def _advance(session: Session, chat_id: str, now: datetime) -> ChatStep:
 def _think_or_run(session: Session, chat: ChatRow, turn: TurnRow, now: datetime) -> ChatStep:
     note(session, chat, ConversationStatus.THINKING)
     chat.next_step_at = now
-    calls = _list_unanswered(session, turn.id)
-    if calls:
-        return _told(session, chat, now, ChatStep(state="run", calls=calls))
     brief = read_brief(session, chat, turn, connection_of(session, turn))
+    if brief.rounds and (calls := _list_unanswered(session, turn.id)):
+        return _told(session, chat, now, ChatStep(state="run", calls=calls))
     return _told(session, chat, now, ChatStep(state="think", brief=brief))
 
 
 def _rest_or_send(session: Session, chat: ChatRow, now: datetime) -> ChatStep:
     connection_id, message_ids = drafts_of(session, chat, now)
-    if not message_ids:
+    owed = is_owed(session, chat.id)
+    if message_ids:
+        until = now if owed else timer_after_drafts(session, chat)
+        step = ChatStep(state="send", connection_id=connection_id, message_ids=tuple(message_ids), until=until)
+        chat.next_step_at = now
+    else:
         note(session, chat, ConversationStatus.WAITING)
-    until = now if is_owed(session, chat.id) else next_timer(session, chat, now)
-    chat.next_step_at = now if message_ids else until
-    state = "send" if message_ids else "rest"
-    step = ChatStep(state=state, connection_id=connection_id, message_ids=tuple(message_ids), until=until)
+        step = ChatStep(state="rest", until=now if owed else next_timer(session, chat, now))
+        chat.next_step_at = step.until
     return _told(session, chat, now, step)
 
 
@@ -174,42 +179,49 @@ def _count_tokens(session: Session, turn: TurnRow, answer: ModelAnswer, now: dat
     turn.tokens_in, turn.tokens_out = turn.tokens_in + answer.tokens_in, turn.tokens_out + answer.tokens_out
 
 
+_ROUNDS = select(func.count()).where(col(RoundRow.turn_id) == bindparam("turn_id"))
+
+
 def _add_round(session: Session, turn: TurnRow, number: int, answer: ModelAnswer, now: datetime) -> bool:
     """Whether this is the turn's next answer: one that was asked for twice counts once."""
-    stored = session.execute(select(func.count()).where(col(RoundRow.turn_id) == turn.id)).scalar_one()
+    stored = session.execute(_ROUNDS, {"turn_id": turn.id}).scalar_one()
     if stored != number:
         return False
+    row = {"turn_id": turn.id, "number": number, "text": storable(answer.text), "calls": len(answer.calls)}
     tokens = {"tokens_in": answer.tokens_in, "tokens_out": answer.tokens_out}
-    row = RoundRow(
-        turn_id=turn.id, number=number, text=storable(answer.text), calls=len(answer.calls), created_at=now, **tokens
-    )
-    session.add(row)
-    session.flush()
-    for position, call in enumerate(answer.calls):
-        session.add(_to_row(CallKey(turn.id, number, position), call, now))
-    session.flush()
+    insert_rows(session, insert_into(RoundRow), [{**row, **tokens, "created_at": now}])
+    calls = [_to_row(CallKey(turn.id, number, position), call, now) for position, call in enumerate(answer.calls)]
+    if calls:
+        insert_rows(session, insert_into(ToolCallRow), calls)
     return True
 
 
-def _to_row(key: CallKey, call: ToolCall, now: datetime) -> ToolCallRow:
-    return ToolCallRow(
-        turn_id=key.turn_id,
-        number=key.number,
-        position=key.position,
-        call_id=storable(call.id),
-        name=storable(call.name),
-        arguments=storable(call.arguments),
-        created_at=now,
-    )
+def _to_row(key: CallKey, call: ToolCall, now: datetime) -> dict[str, Any]:
+    return {
+        "turn_id": key.turn_id,
+        "number": key.number,
+        "position": key.position,
+        "call_id": storable(call.id),
+        "name": storable(call.name),
+        "arguments": storable(call.arguments),
+        "created_at": now,
+    }
+
+
+_CHAT = (
+    select(ChatRow)
+    .join(TurnRow, col(TurnRow.chat_id) == col(ChatRow.id))
+    .where(col(TurnRow.id) == bindparam("turn_id"))
+    .with_for_update(key_share=True, of=ChatRow)
+    .execution_options(populate_existing=True)
+)
 
 
 def _lock_turn(session: Session, turn_id: str) -> tuple[TurnRow, ChatRow]:
-    turn = session.get(TurnRow, turn_id)
-    if turn is None:
+    chat: ChatRow | None = session.scalars(_CHAT, {"turn_id": turn_id}).one_or_none()
+    if chat is None:
         raise NotFound("turn", turn_id)
-    chat = lock_chat(session, turn.chat_id)
-    session.refresh(turn)
-    return turn, chat
+    return session.get_one(TurnRow, turn_id, populate_existing=True), chat
 
 
 def _fail_turn(session: Session, turn_id: str, error: MessageError, now: datetime) -> None:
@@ -224,12 +236,16 @@ def _fail_turn(session: Session, turn_id: str, error: MessageError, now: datetim
 # ---------------------------------------------------------------- tools
 
 
+_UNANSWERED = (
+    select(col(ToolCallRow.number), col(ToolCallRow.position))
+    .where(col(ToolCallRow.turn_id) == bindparam("turn_id"), col(ToolCallRow.answer).is_(None))
+    .order_by(col(ToolCallRow.number), col(ToolCallRow.position))
+)
+
+
 def _list_unanswered(session: Session, turn_id: str) -> tuple[CallKey, ...]:
     """In the order in which the model made them."""
-    places = select(col(ToolCallRow.number), col(ToolCallRow.position)).where(
-        col(ToolCallRow.turn_id) == turn_id, col(ToolCallRow.answer).is_(None)
-    )
-    rows = session.execute(places.order_by(col(ToolCallRow.number), col(ToolCallRow.position)))
+    rows = session.execute(_UNANSWERED, {"turn_id": turn_id})
     return tuple(CallKey(turn_id, number, position) for number, position in rows)
 
 

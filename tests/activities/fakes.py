@@ -136,8 +136,10 @@ class OutboxBehind:
     async def fetch_progress(self, send_id: str, now: datetime) -> Progress:
         return await self._store.fetch_progress(send_id, now)
 
-    async def claim_message(self, message_id: str, connection_id: str, epoch: int, now: datetime) -> Attempt | None:
-        return await self._store.claim_message(message_id, connection_id, epoch, now)
+    async def claim_message(
+        self, message_id: str, connection_id: str, epoch: int, now: datetime, *, flows: bool = False
+    ) -> Attempt | Idle | None:
+        return await self._store.claim_message(message_id, connection_id, epoch, now, flows=flows)
 
     async def record_result(self, result: Result, now: datetime) -> None:
         await self._store.record_result(result, now)
