@@ -30,14 +30,16 @@ class Phones:
         return began
 
     def wait_for_replies(self, count: int, seconds: float) -> list[tuple[str, float]]:
-        """So many deliveries that were not read yet: to whom, and when."""
+        """So many deliveries that were not read yet: to whom, and when. When is the network's to say: looking often
+        would only cost what is measured the time of a processor.
+        """
         replies: list[tuple[str, float]] = []
 
         def enough() -> bool:
             replies.extend(self._read_new())
             return len(replies) >= count
 
-        wait_for(enough, seconds, f"{count} replies", every=0.01 if count == 1 else 0.25)
+        wait_for(enough, seconds, f"{count} replies", every=0.05 if count == 1 else 0.25)
         return replies
 
     def _read_new(self) -> Sequence[tuple[str, float]]:

@@ -329,14 +329,14 @@ class Link:
         cursor = await self._inbox.fetch_cursor(self._connection.id)
         while not self._stop.is_set():
             events = await self._gateway.read_events(cursor, _READ_WAIT)
-            await self._say_again()
             if events:
                 recorded = await self._inbox.record_events(self._connection.id, self._epoch, events, utc_now())
                 cursor = events[-1].cursor
                 self._count(events, recorded)
                 self._wake(recorded.owed, recorded.quiet_seconds)
-                if all(isinstance(event.body, Receipt) for event in events):
-                    await sleep_until(self._stop, _RECEIPTS_REST)
+            await self._say_again()
+            if events and all(isinstance(event.body, Receipt) for event in events):
+                await sleep_until(self._stop, _RECEIPTS_REST)
 
     def _count(self, events: Sequence[GatewayEvent], recorded: Recorded) -> None:
         self._metrics.count_takeovers(recorded.takeovers)

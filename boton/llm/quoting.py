@@ -23,6 +23,8 @@ def quote(text: str) -> str:
 
 def printable(text: str) -> str:
     """Without control and other invisible characters; line breaks stay."""
+    if text.isprintable():
+        return text
     return "".join(char for char in text if char in _KEPT or unicodedata.category(char) not in {"Cc", "Cf", "Cs"})
 
 

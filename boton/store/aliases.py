@@ -12,6 +12,7 @@ from sqlmodel import Session, col
 from boton.domain.jid import parse_jid, spellings
 from boton.errors import InvalidRecipient
 from boton.ids import Prefix, new_id
+from boton.store.asking import ask
 from boton.store.bulk import insert_rows
 from boton.store.inserts import insert_into, insert_or_ignore
 from boton.store.tables import AliasRow, ChatRow
@@ -59,7 +60,7 @@ def find_with_chats(
     spelled = {jid: _spell(jid) for jid in jids}
     known: dict[str, tuple[Any, ...]] = {}
     for some in _pieces(sorted({name for names in spelled.values() for name in names})):
-        rows = session.connection().execute(statement, {"business_id": business_id, "jids": some})
+        rows = ask(session, statement, business_id=business_id, jids=some)
         known.update((row[0], tuple(row[1:])) for row in rows)
     found = {jid: next((known[name] for name in names if name in known), None) for jid, names in spelled.items()}
     return {jid: values for jid, values in found.items() if values is not None}
@@ -110,7 +111,7 @@ def _spell(jid: str) -> tuple[str, ...]:
 def _find(session: Session, business_id: str, names: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for some in _pieces(names):
-        rows = session.connection().execute(_CHAT_IDS, {"business_id": business_id, "jids": some})
+        rows = ask(session, _CHAT_IDS, business_id=business_id, jids=some)
         found.update((name, chat_id) for name, chat_id in rows)
     return found
 

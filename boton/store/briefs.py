@@ -20,6 +20,7 @@ from boton.domain.conversations import (
 )
 from boton.domain.messages import MessageStatus, MessageType, Sender
 from boton.domain.tools import Round, ToolAnswer, ToolCall
+from boton.store.asking import ask
 from boton.store.rows import to_config
 from boton.store.tables import (
     BusinessRow,
@@ -150,7 +151,7 @@ def _read_history(session: Session, chat_id: str, turn: TurnRow) -> tuple[Line, 
     came after the turn was opened is the next one's.
     """
     statement = _OF_REPLY if occasion_of(turn) is Occasion.REPLY else _ALL
-    rows = session.execute(statement, {"chat_id": chat_id, "trigger_id": turn.trigger_id}).all()
+    rows = ask(session, statement, chat_id=chat_id, trigger_id=turn.trigger_id).all()
     told = sorted(rows, key=lambda row: (row.answer == AnswerDecision.DUE, row.at, row.id))
     return tuple(
         Line(sender=Sender(row.sender), type=MessageType(row.type), text=row.text or "", at=row.at) for row in told

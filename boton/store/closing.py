@@ -15,6 +15,7 @@ from boton.domain.messages import MessageError, MessageKind, MessageStatus
 from boton.domain.notices import hand_off_notice
 from boton.domain.tools import Effect, FinishConversation, HandOff, ScheduleFollowUp, effect_from_json
 from boton.store import follow_ups
+from boton.store.asking import ask
 from boton.store.briefs import occasion_of
 from boton.store.columns import storable
 from boton.store.dialogues import find_open, hand_off, note, quiet_end, why_not
@@ -102,9 +103,8 @@ _SETTLE = (
 
 def _settle_due(session: Session, turn: TurnRow, answer: AnswerDecision) -> None:
     """Everything that was due up to the turn's last message belongs to it; what came later is another turn's."""
-    session.flush()
     these = {"of_chat": turn.chat_id, "up_to": turn.trigger_id}
-    session.connection().execute(_SETTLE, {**these, "as_answer": answer.value, "by_turn": turn.id})
+    ask(session, _SETTLE, **these, as_answer=answer.value, by_turn=turn.id)
 
 
 # ---------------------------------------------------------------- openings

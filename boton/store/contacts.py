@@ -9,6 +9,7 @@ from sqlalchemy import and_, bindparam, select, update
 from sqlmodel import Session, col
 
 from boton.domain.messages import MessageStatus
+from boton.store.asking import ask
 from boton.store.ending import lock_sends
 from boton.store.steps import lock_ahead
 from boton.store.tables import ChatRow, MessageRow, SendRow
@@ -55,7 +56,7 @@ _STRANGERS = select(col(ChatRow.id)).where(col(ChatRow.id).in_(bindparam("ids", 
 
 
 def _sends_to_strangers(session: Session, chat_ids: Sequence[str]) -> Sequence[str]:
-    found = session.scalars(_STRANGERS, {"ids": chat_ids}).all()
+    found = ask(session, _STRANGERS, ids=chat_ids).scalars().all()
     if not found:
         return []
     queued = select(col(MessageRow.send_id)).where(

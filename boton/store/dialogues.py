@@ -14,6 +14,7 @@ from boton.domain.chats import AnswerDecision, is_held
 from boton.domain.conversations import OPEN_CONVERSATIONS, ConversationOutcome, ConversationStatus
 from boton.domain.events import EventType, NewEvent
 from boton.domain.pacing import quiet_until, to_quiet_hours
+from boton.store.asking import ask
 from boton.store.chats import hand_back, set_flags
 from boton.store.follow_ups import cancel_planned, find_next, plan
 from boton.store.steps import end_conversation
@@ -135,9 +136,9 @@ def quiet_end(session: Session, chat: ChatRow, now: datetime) -> datetime | None
 
 def is_drafted(session: Session, chat_id: str) -> bool:
     """Whether something waits to be sent in this chat alone."""
-    return session.execute(_DRAFTED, {"chat_id": chat_id}).first() is not None
+    return ask(session, _DRAFTED, chat_id=chat_id).first() is not None
 
 
 def is_owed(session: Session, chat_id: str) -> bool:
     """Whether the customer waits for an answer."""
-    return session.execute(_OWED, {"chat_id": chat_id}).first() is not None
+    return ask(session, _OWED, chat_id=chat_id).first() is not None

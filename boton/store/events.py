@@ -13,6 +13,7 @@ from sqlmodel import Session, col
 from boton.domain.events import EventPage, NewEvent
 from boton.errors import EventsGone
 from boton.ids import Prefix, new_id
+from boton.store.asking import ask
 from boton.store.bulk import insert_rows
 from boton.store.engine import Database
 from boton.store.inserts import insert_into, table_of
@@ -48,7 +49,7 @@ def append_events(session: Session, events: Sequence[NewEvent]) -> None:
 
 
 def _reserve(session: Session, business_id: str, count: int) -> int:
-    last: int = session.connection().execute(_RESERVE, {"id": business_id, "count": count}).scalar_one()
+    last: int = ask(session, _RESERVE, id=business_id, count=count).scalar_one()
     return last
 
 

@@ -9,6 +9,7 @@ from sqlmodel import Session, col
 
 from boton.domain.pacing import quiet_until, to_quiet_hours
 from boton.ids import Prefix, new_id
+from boton.store.asking import ask
 from boton.store.tables import PENDING, BusinessRow, ConversationRow, FollowUpRow
 
 _PENDING, _DONE, _CANCELLED = "pending", "done", "cancelled"
@@ -57,8 +58,7 @@ def find_due(session: Session, chat_id: str, business: BusinessRow, now: datetim
 
 def find_next(session: Session, chat_id: str) -> datetime | None:
     """When the next one is due."""
-    session.flush()
-    due: datetime | None = session.execute(_NEXT, {"chat_id": chat_id}).scalar_one_or_none()
+    due: datetime | None = ask(session, _NEXT, chat_id=chat_id).scalar_one_or_none()
     return due
 
 

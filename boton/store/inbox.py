@@ -29,6 +29,7 @@ from boton.errors import NotFound
 from boton.ids import Prefix, new_id
 from boton.ports import Recorded
 from boton.store.aliases import find_chat_ids
+from boton.store.asking import ask
 from boton.store.chats import add_aliases, ensure_chats, find_chat_id, set_flags
 from boton.store.columns import storable
 from boton.store.connections import change_status, own
@@ -114,7 +115,7 @@ def _record_events(
     for is_receipt, run in groupby(new, lambda event: isinstance(event.body, Receipt)):
         _record_run(recording, list(run), are_receipts=is_receipt)
     if new:
-        session.connection().execute(_MOVE_CURSOR, {"of": connection_id, "to": new[-1].cursor})
+        ask(session, _MOVE_CURSOR, of=connection_id, to=new[-1].cursor)
     recording.told += end_halted(session, halted, now)
     session.flush()
     append_events(session, recording.told)
@@ -212,7 +213,7 @@ _KNOWN = select(col(MessageRow.id)).where(
 
 def _is_known(recording: _Recording, chat: ChatRow, inbound: Inbound) -> bool:
     these = {"connection_id": recording.connection.id, "chat_id": chat.id, "whatsapp_id": inbound.whatsapp_id}
-    return recording.session.execute(_KNOWN, these).first() is not None
+    return ask(recording.session, _KNOWN, **these).first() is not None
 
 
 def _record_incoming(recording: _Recording, chat: ChatRow, inbound: Inbound) -> None:
@@ -297,7 +298,7 @@ _MARK_REPLIED = (
 
 
 def _mark_replied(recording: _Recording, chat: ChatRow, inbound: Inbound) -> None:
-    recording.session.connection().execute(_MARK_REPLIED, {"of_chat": chat.id, "then": inbound.at})
+    ask(recording.session, _MARK_REPLIED, of_chat=chat.id, then=inbound.at)
 
 
 def _to_row(recording: _Recording, chat: ChatRow, inbound: Inbound, kind: MessageKind, sender: Sender) -> MessageRow:

@@ -12,6 +12,7 @@ from boton.domain.reminders import FiringStatus, Plan, ReminderStatus, to_planne
 from boton.domain.sends import UNFINISHED_SENDS
 from boton.errors import Conflict, NotFound
 from boton.ports import CancelledReminder, ReminderPatch
+from boton.store.asking import ask
 from boton.store.inserts import insert_or_ignore
 from boton.store.reminder_rows import (
     fetch_firings,
@@ -72,7 +73,7 @@ _NOT_NEEDED = (
 
 def cancel_on_reply(session: Session, chat_id: str, at: datetime, now: datetime) -> None:
     """The customer wrote at that time, in a locked chat: what was made before and is not needed then is cancelled."""
-    for reminder_id in session.scalars(_NOT_NEEDED, {"chat_id": chat_id, "at": at}).all():
+    for reminder_id in ask(session, _NOT_NEEDED, chat_id=chat_id, at=at).scalars().all():
         row = lock_reminder(session, reminder_id)
         if row.status == ReminderStatus.SCHEDULED:
             _cancel(session, row, now)

@@ -12,6 +12,7 @@ from sqlmodel import Session, col
 from boton.domain.connections import Gateway
 from boton.domain.pacing import Pacing, to_pacing
 from boton.errors import Conflict, NotFound
+from boton.store.asking import ask
 from boton.store.tables import BusinessRow, ConnectionRow
 
 
@@ -63,7 +64,7 @@ _ACTIVE = (
 
 
 def _fetch(session: Session, statement: Select[Any], id: str) -> Number | None:
-    row = session.connection().execute(statement, {"id": id}).one_or_none()
+    row = ask(session, statement, id=id).one_or_none()
     if row is None:
         return None
     return Number(

@@ -14,6 +14,7 @@ from boton.domain.messages import Direction, MessageKind, MessageType, Sender
 from boton.domain.replies import needs_no_answer
 from boton.ids import Prefix, new_id
 from boton.store import follow_ups
+from boton.store.asking import ask
 from boton.store.briefs import is_goal_reached, read_earlier
 from boton.store.dialogues import find_open, quiet_end, why_not
 from boton.store.drafting import add_drafts
@@ -55,7 +56,7 @@ def drafts_of(session: Session, chat: ChatRow, now: datetime) -> tuple[str, Sequ
     """What is queued for this chat alone, oldest first, with its connection: that of the oldest. In quiet hours
     follow-ups wait.
     """
-    rows = session.execute(_DRAFTS, {"chat_id": chat.id}).all()
+    rows = ask(session, _DRAFTS, chat_id=chat.id).all()
     quiet = any(kind == MessageKind.FOLLOW_UP for _, _, kind in rows) and quiet_end(session, chat, now) is not None
     going = [(connection, id) for connection, id, kind in rows if not (quiet and kind == MessageKind.FOLLOW_UP)]
     first = going[0][0] if going else ""

@@ -10,6 +10,7 @@ from sqlmodel import Session, col
 from boton.domain.chats import AnswerDecision
 from boton.domain.conversations import RECOMPOSED, ConversationStatus, Occasion, TurnStatus
 from boton.domain.messages import Direction, MessageError, MessageStatus
+from boton.store.asking import ask
 from boton.store.briefs import occasion_of
 from boton.store.steps import move
 from boton.store.tables import DUE, OF_TURN, ChatRow, ConversationRow, MessageRow, ToolCallRow, TurnRow
@@ -84,16 +85,16 @@ def take_back(session: Session, chat: ChatRow, turn: TurnRow, now: datetime) -> 
 
 
 def _is_overtaken(session: Session, turn: TurnRow) -> bool:
-    return session.execute(_NEWER, {"chat_id": turn.chat_id, "id": turn.trigger_id}).first() is not None
+    return ask(session, _NEWER, chat_id=turn.chat_id, id=turn.trigger_id).first() is not None
 
 
 def _has_effects(session: Session, turn: TurnRow) -> bool:
-    return session.execute(_EFFECTS, {"turn_id": turn.id}).first() is not None
+    return ask(session, _EFFECTS, turn_id=turn.id).first() is not None
 
 
 def _is_said(session: Session, turn: TurnRow) -> bool:
     """Whether a part was claimed, or none is queued any more."""
     if turn.status == TurnStatus.OPEN:
         return False
-    statuses = session.scalars(_STATUSES, {"turn_id": turn.id}).all()
+    statuses = ask(session, _STATUSES, turn_id=turn.id).scalars().all()
     return not statuses or any(status != MessageStatus.QUEUED for status in statuses)

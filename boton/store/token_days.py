@@ -8,6 +8,7 @@ from sqlalchemy import bindparam, select, update
 from sqlmodel import Session, col
 
 from boton.domain.pacing import day_of, to_zone
+from boton.store.asking import ask
 from boton.store.inserts import insert_or_ignore
 from boton.store.tables import BusinessRow, TokenDayRow
 
@@ -29,5 +30,5 @@ def count_tokens(session: Session, business: BusinessRow, tokens: int, now: date
 
 def is_budget_used(session: Session, business: BusinessRow, now: datetime) -> bool:
     key = {"business_id": business.id, "day": day_of(now, to_zone(business.timezone))}
-    used = session.execute(_USED, key).scalar_one_or_none() or 0
+    used = ask(session, _USED, **key).scalar_one_or_none() or 0
     return bool(used >= business.daily_token_budget)

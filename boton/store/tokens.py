@@ -13,6 +13,7 @@ from sqlmodel import Session, col
 from boton.domain.businesses import Caller, Token
 from boton.errors import NotFound
 from boton.ids import Prefix, new_id
+from boton.store.asking import ask
 from boton.store.inserts import table_of
 from boton.store.rows import to_business, to_token
 from boton.store.tables import BusinessRow, TokenRow
@@ -74,7 +75,7 @@ def revoke(session: Session, token_id: str, now: datetime) -> Token:
 
 def find_by_secret(session: Session, secret: str) -> Caller | None:
     """Read at every request, so that both come at once. None for a revoked token."""
-    found = session.connection().execute(_CALLER, {"secret_hash": _hash(secret)}).one_or_none()
+    found = ask(session, _CALLER, secret_hash=_hash(secret)).one_or_none()
     return None if found is None else Caller(token=_to_token(found), business=to_business(found))
 
 

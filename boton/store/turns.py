@@ -16,6 +16,7 @@ from boton.domain.tools import Effect, ToolCall, effect_to_json
 from boton.errors import NotFound
 from boton.ids import Prefix, new_id
 from boton.ports import CallKey, ChatStep, ModelAnswer
+from boton.store.asking import ask
 from boton.store.briefs import read_brief, to_call
 from boton.store.bulk import insert_rows
 from boton.store.closing import close, connection_of, fail
@@ -184,7 +185,7 @@ _ROUNDS = select(func.count()).where(col(RoundRow.turn_id) == bindparam("turn_id
 
 def _add_round(session: Session, turn: TurnRow, number: int, answer: ModelAnswer, now: datetime) -> bool:
     """Whether this is the turn's next answer: one that was asked for twice counts once."""
-    stored = session.execute(_ROUNDS, {"turn_id": turn.id}).scalar_one()
+    stored = ask(session, _ROUNDS, turn_id=turn.id).scalar_one()
     if stored != number:
         return False
     row = {"turn_id": turn.id, "number": number, "text": storable(answer.text), "calls": len(answer.calls)}
@@ -245,7 +246,7 @@ _UNANSWERED = (
 
 def _list_unanswered(session: Session, turn_id: str) -> tuple[CallKey, ...]:
     """In the order in which the model made them."""
-    rows = session.execute(_UNANSWERED, {"turn_id": turn_id})
+    rows = ask(session, _UNANSWERED, turn_id=turn_id)
     return tuple(CallKey(turn_id, number, position) for number, position in rows)
 
 
