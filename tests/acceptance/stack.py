@@ -90,6 +90,10 @@ class Stack:
     # ------------------------------------------------------------ what it tells
 
     @property
+    def store_url(self) -> str:
+        return self._settings.get("BOTON_DATABASE_URL", f"sqlite:///{self.data_dir / 'boton.db'}")
+
+    @property
     def process(self) -> subprocess.Popen[bytes]:
         assert self._process is not None
         return self._process

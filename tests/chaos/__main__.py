@@ -1,4 +1,7 @@
-"""`python -m tests.chaos --seed 7 --messages 10000 --kills 100`: a stack of its own. Exit code 1: failed."""
+"""`python -m tests.chaos --seed 7 --messages 10000 --kills 100`: a stack of its own. Exit code 1: failed.
+
+With `--chats` the messages are customers', whom the bot answers by a slow language model.
+"""
 
 from __future__ import annotations
 
@@ -7,25 +10,38 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.acceptance.stack import Stack
+from tests.chaos.chats.model import slow_model
+from tests.chaos.chats.plan import make_chat_plan
+from tests.chaos.chats.report import ChatReport
+from tests.chaos.chats.run import run_chats
 from tests.chaos.plan import Size, make_plan
+from tests.chaos.report import Report
 from tests.chaos.run import SETTINGS, run_chaos
 
 
 def main() -> int:
     options = _read_options()
-    folder = Path(tempfile.mkdtemp(prefix="boton-chaos-"))
     settings = SETTINGS | ({"DATABASE_URL": options.database_url} if options.database_url else {})
+    size = Size(messages=options.messages, kills=options.kills)
+    if not options.chats:
+        plan = make_plan(options.seed, size, forgetful=options.forgetful)
+        return _run(settings, lambda stack: run_chaos(stack, plan, _say))
+    chats = make_chat_plan(options.seed, size)
+    with slow_model(options.seed) as model:
+        return _run(settings | model.settings, lambda stack: run_chats(stack, chats, model, _say))
+
+
+def _run(settings: dict[str, str], run: Callable[[Stack], Report | ChatReport]) -> int:
+    folder = Path(tempfile.mkdtemp(prefix="boton-chaos-"))
     stack = Stack(folder, **settings)
     passed = False
     try:
         stack.start()
-        plan = make_plan(
-            options.seed, Size(messages=options.messages, kills=options.kills), forgetful=options.forgetful
-        )
-        report = run_chaos(stack, plan, _say)
+        report = run(stack)
         print(report)
         passed = report.passed
     finally:
@@ -39,7 +55,11 @@ def _read_options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=int(time.time()) % 100_000, help="default: another one each time")
     parser.add_argument("--messages", type=int, default=10_000)
     parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--forgetful", action="store_true", help="the network cannot say what became of an attempt")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--forgetful", action="store_true", help="the network cannot say what became of an attempt")
+    kind.add_argument(
+        "--chats", action="store_true", help="customers write, blows fall while the bot thinks and replies"
+    )
     parser.add_argument("--database-url", help="an empty PostgreSQL database; default: SQLite")
     return parser.parse_args()
 

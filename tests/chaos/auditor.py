@@ -77,13 +77,7 @@ class Auditor:
         return [send["id"] for send in self._api.list_all("/sends", "sends")]
 
     def read_events(self) -> list[Told]:
-        found: list[Told] = []
-        after, more = 0, True
-        while more:
-            page = self._api.fetch("/events", after=after, limit=1000)
-            found += [_to_told(event) for event in page["events"]]
-            after, more = page["lastSeq"], page["hasMore"]
-        return found
+        return [to_told(event) for event in self._api.list_events()]
 
     def _read_job(self, job: Job) -> dict[str, Claimed]:
         if job.key in self._refused:
@@ -147,7 +141,7 @@ def _to_claimed(message: Mapping[str, Any]) -> Claimed:
     return Claimed(status=message["status"], error=error["code"] if error else None)
 
 
-def _to_told(event: Mapping[str, Any]) -> Told:
+def to_told(event: Mapping[str, Any]) -> Told:
     data = event["data"]
     id = data.get("reminderId" if event["type"] == "reminder.fired" else "sendId")
     return Told(seq=event["seq"], type=event["type"], id=id or "", text=data.get("text") or "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from random import Random
@@ -13,7 +14,7 @@ from typing import Any
 from tests.acceptance.stack import Stack
 from tests.acceptance.waiting import wait_for
 from tests.chaos.patient import Patient
-from tests.chaos.plan import EVERY_PART, Act, Deed
+from tests.chaos.plan import EVERY_PART, Act, Deed, Moment
 
 LOST_ACKS = 0.01
 _CUTS = 0.002
@@ -26,19 +27,34 @@ _DOUBTS = frozenset({"link", "connections", "simulator", "everything"})
 
 
 class Mischief:
-    """kills, freezes and cuts: how many there were of each kind. doubts: how many may have left attempts open."""
+    """`await_moment` waits for what a blow is aimed at, and answers what it fell into.
 
-    def __init__(self, stack: Stack, phones: Patient, random: Random, *, forgetful: bool) -> None:
+    kills, freezes and cuts: how many there were of each kind; moments: of the kills. deaths: when processes ended, by
+    the wall clock. doubts: how many may have left attempts open.
+    """
+
+    def __init__(
+        self,
+        stack: Stack,
+        phones: Patient,
+        random: Random,
+        *,
+        forgetful: bool,
+        await_moment: Callable[[Moment], Moment] = lambda _: Moment.ANY,
+    ) -> None:
         self._stack = stack
         self._phones = phones
         self._random = random
         self._forgetful = forgetful
+        self._await_moment = await_moment
         self._undoing: list[threading.Timer] = []
         self._weather = threading.Lock()
         self._fault: dict[str, Any] = {}
         self.kills: Counter[str] = Counter()
         self.freezes: Counter[str] = Counter()
         self.cuts: Counter[str] = Counter()
+        self.moments: Counter[str] = Counter()
+        self.deaths: list[tuple[float, str]] = []
         self.doubts = 0
 
     def begin(self) -> None:
@@ -47,9 +63,12 @@ class Mischief:
 
     def perform(self, act: Act) -> bool:
         """False when it is not possible now: that part is being restarted."""
+        if act.part and not self._stack.living(act.part):
+            return False
+        moment = self._await_moment(act.moment)
         match act.deed:
             case Deed.KILL:
-                return self._signal(act.part, signal.SIGKILL, self.kills) is not None
+                return self._kill(act.part, moment)
             case Deed.FREEZE:
                 return self._freeze(act)
             case Deed.CUT:
@@ -57,7 +76,7 @@ class Mischief:
             case Deed.REFUSE:
                 return self._spoil(str(act.code), {"rejectRate": _REFUSALS, "rejectCode": act.code}, act.seconds)
             case Deed.FALL:
-                return self._fall()
+                return self._fall(moment)
 
     def end(self) -> None:
         """No faults any more, nothing frozen, every part alive."""
@@ -68,6 +87,16 @@ class Mischief:
             wait_for(lambda part=part: self._stack.living(part), 90, f"a living {part}")  # type: ignore[misc]
 
     # ------------------------------------------------------------ processes
+
+    def _kill(self, part: str, moment: Moment) -> bool:
+        if self._signal(part, signal.SIGKILL, self.kills) is None:
+            return False
+        self._note_death(part, moment)
+        return True
+
+    def _note_death(self, part: str, moment: Moment) -> None:
+        self.deaths.append((time.time(), part))
+        self.moments[moment] += 1
 
     def _signal(self, part: str, number: signal.Signals, tally: Counter[str]) -> int | None:
         pid = self._stack.living(part)
@@ -89,9 +118,10 @@ class Mischief:
         if pid in self._stack.processes():
             os.kill(pid, signal.SIGCONT)
 
-    def _fall(self) -> bool:
+    def _fall(self, moment: Moment) -> bool:
         """As in a power cut; and Temporal's file is lost."""
         self._tell("everything", self.kills)
+        self._note_death("everything", moment)
         self._stack.process.kill()
         self._stack.process.wait()
         wait_for(lambda: not self._stack.processes(), 30, "the end of all processes")

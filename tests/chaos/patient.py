@@ -70,6 +70,16 @@ class Patient:
             page, more = page + 1, listed["hasMore"]
         return found
 
+    def list_events(self) -> list[dict[str, Any]]:
+        """All that happened, in order."""
+        found: list[dict[str, Any]] = []
+        after, more = 0, True
+        while more:
+            page = self.fetch("/events", after=after, limit=1000)
+            found += page["events"]
+            after, more = page["lastSeq"], page["hasMore"]
+        return found
+
     def _count(self, reason: str) -> None:
         with self._lock:
             self.repeated[reason] += 1

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from itertools import count
+from itertools import count, pairwise
 from random import Random
 from typing import TypeVar
 
@@ -42,6 +42,14 @@ class Twist(StrEnum):
     AGAIN = "again"
     PAUSE = "pause"
     CANCEL = "cancel"
+
+
+class Moment(StrEnum):
+    """What a blow is aimed at: a request is open at the language model; something that the bot wrote is on its way."""
+
+    ANY = "any"
+    THINKING = "thinking"
+    REPLYING = "replying"
 
 
 class Deed(StrEnum):
@@ -83,6 +91,7 @@ class Act:
     part: str = ""
     seconds: float = 0.0
     code: int = 0
+    moment: Moment = Moment.ANY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,22 +121,29 @@ def make_plan(seed: int, size: Size, *, forgetful: bool = False) -> Plan:
     random = Random(f"chaos:{seed}")
     source = _Jobs(seed, random)
     jobs, last = source.draw(size.messages), source.draw_last()
-    acts = _draw_acts(size.kills, random)
-    slices = [tuple(jobs[at * len(jobs) // len(acts) : (at + 1) * len(jobs) // len(acts)]) for at in range(len(acts))]
-    return Plan(seed=seed, size=size, forgetful=forgetful, steps=tuple(zip(slices, acts, strict=True)), last=last)
+    acts = draw_acts(size.kills, random) + [_refuse(code, random) for code in _take((429, 463), size.kills // 8)]
+    random.shuffle(acts)
+    return Plan(seed=seed, size=size, forgetful=forgetful, steps=spread(jobs, acts), last=last)
+
+
+def spread(things: Sequence[T], acts: Sequence[Act]) -> tuple[tuple[tuple[T, ...], Act], ...]:
+    """As many of them before each blow."""
+    ends = [at * len(things) // len(acts) for at in range(len(acts) + 1)]
+    return tuple((tuple(things[start:end]), act) for (start, end), act in zip(pairwise(ends), acts, strict=True))
 
 
 # ---------------------------------------------------------------- blows
 
 
-def _draw_acts(kills: int, random: Random) -> list[Act]:
-    acts = [Act(deed=Deed.KILL, part=_VICTIMS[at % len(_VICTIMS)], wait=_draw_wait(random)) for at in range(kills)]
+def draw_acts(
+    kills: int, random: Random, victims: Sequence[str] = _VICTIMS, aims: Sequence[Moment] = (Moment.ANY,)
+) -> list[Act]:
+    """So many kills, each at the next of `aims`, and what belongs to them of everything else; not yet mixed."""
+    acts = [Act(deed=Deed.KILL, part=part, wait=_draw_wait(random)) for part in _take(victims, kills)]
     acts += [_freeze(part, random) for part in _take(random.sample(EVERY_PART, len(EVERY_PART)), kills // 8)]
     acts += [Act(deed=Deed.CUT, seconds=random.uniform(1, 5), wait=_draw_wait(random)) for _ in range(kills // 8)]
-    acts += [_refuse(code, random) for code in _take((429, 463), kills // 8)]
     acts += [Act(deed=Deed.FALL, wait=_draw_wait(random)) for _ in range(kills // 40)]
-    random.shuffle(acts)
-    return acts
+    return [replace(act, moment=moment) for act, moment in zip(acts, _take(aims, len(acts)), strict=True)]
 
 
 def _freeze(part: str, random: Random) -> Act:

@@ -62,26 +62,26 @@ class Report:
     def _lines(self) -> Iterable[str]:
         account, mischief = self.account, self.mischief
         yield f"seed         {self.plan.seed}, {self.seconds:.0f} s"
-        yield f"kills        {_tell(mischief.kills)}"
-        yield f"freezes      {_tell(mischief.freezes)}"
-        yield f"cuts         {_tell(mischief.cuts)}"
-        yield f"messages     {_tell(account.messages)}"
-        yield f"statuses     {_tell(account.statuses)}"
-        yield f"requests     made again: {_tell(self.repeated)}; on purpose: {self.replayed}"
-        yield f"lost         {_list(account.lost)}"
-        yield f"repeated     {_list(account.repeated)}"
-        yield f"wrong        {_list(account.wrong)}"
-        yield f"unconfirmed  {_list(account.unconfirmed)}, may be {self.doubtful}"
-        yield f"failed       {_tell(account.failed)}"
-        yield f"not settled  {_list(self.unsettled)}"
-        yield f"problems     {_list(self.all_problems)}"
+        yield f"kills        {tell(mischief.kills)}"
+        yield f"freezes      {tell(mischief.freezes)}"
+        yield f"cuts         {tell(mischief.cuts)}"
+        yield f"messages     {tell(account.messages)}"
+        yield f"statuses     {tell(account.statuses)}"
+        yield f"requests     made again: {tell(self.repeated)}; on purpose: {self.replayed}"
+        yield f"lost         {list_some(account.lost)}"
+        yield f"repeated     {list_some(account.repeated)}"
+        yield f"wrong        {list_some(account.wrong)}"
+        yield f"unconfirmed  {list_some(account.unconfirmed)}, may be {self.doubtful}"
+        yield f"failed       {tell(account.failed)}"
+        yield f"not settled  {list_some(self.unsettled)}"
+        yield f"problems     {list_some(self.all_problems)}"
 
 
-def _tell(tally: Counter[Any]) -> str:
+def tell(tally: Counter[Any]) -> str:
     kinds = ", ".join(f"{name} {times}" for name, times in sorted(tally.items()))
     return f"{tally.total()}" + (f" ({kinds})" if kinds else "")
 
 
-def _list(things: list[str]) -> str:
+def list_some(things: list[str]) -> str:
     more = f", and {len(things) - _SHOWN} more" if len(things) > _SHOWN else ""
     return f"{len(things)}" + (f": {', '.join(things[:_SHOWN])}{more}" if things else "")

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from random import Random
+from typing import TypeVar
 
 from tests.acceptance.stack import Stack
 from tests.chaos.auditor import Auditor
 from tests.chaos.books import check_events, compare
 from tests.chaos.mischief import Mischief
 from tests.chaos.patient import Patient
+from tests.chaos.phones import Phones
 from tests.chaos.plan import Act, Job, Plan
 from tests.chaos.report import Report
 from tests.chaos.traffic import Traffic
+
+T = TypeVar("T")
 
 SETTINGS = {"SLOW_LANE_429_SECONDS": "2", "SLOW_LANE_463_SECONDS": "3"}
 """Of a stack that chaos is to run on, without BOTON_: a refusal is not to last for a day."""
@@ -29,27 +33,29 @@ def run_chaos(stack: Stack, plan: Plan, say: Callable[[str], None] = lambda _: N
     up, began = stack.up(), time.monotonic()
     with Patient(f"{up['api']}/api/v1", up["token"]) as api, Patient(up["simulator"]) as phones:
         api.request("POST", "/config", json={"debounceSeconds": _DEBOUNCE_SECONDS})
-        traffic = Traffic(api, phones, up["business"]["phone"])
+        traffic = Traffic(api, Phones(phones, up["business"]["phone"]))
         auditor = Auditor(api, phones, traffic.accepted, traffic.refused, forgetful=plan.forgetful)
         mischief = Mischief(stack, phones, Random(f"weather:{plan.seed}"), forgetful=plan.forgetful)
         try:
-            _rage(plan, traffic, mischief, say)
+            rage(plan.steps, traffic.release, mischief, say)
             unsettled = _await_rest(plan, traffic, auditor, say)
         finally:
             traffic.abandon()
         return _audit(plan, traffic, mischief, auditor, unsettled, began)
 
 
-def _rage(plan: Plan, traffic: Traffic, mischief: Mischief, say: Callable[[str], None]) -> None:
+def rage(
+    steps: Sequence[tuple[T, Act]], release: Callable[[T], None], mischief: Mischief, say: Callable[[str], None]
+) -> None:
     """New requests, a blow, new requests… A blow that is not possible now waits for its turn."""
     mischief.begin()
-    acts = [act for _, act in plan.steps]
+    acts = [act for _, act in steps]
     try:
-        for at, (jobs, planned) in enumerate(plan.steps):
-            traffic.release(jobs)
+        for at, (jobs, planned) in enumerate(steps):
+            release(jobs)
             threading.Event().wait(planned.wait)
             act = _strike(acts, mischief)
-            say(f"{at + 1}/{len(plan.steps)} {act.deed} {act.part}{act.code or ''}")
+            say(f"{at + 1}/{len(steps)} {act.deed} {act.part}{act.code or ''}")
     finally:
         mischief.end()
 

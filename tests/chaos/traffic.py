@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime, timedelta
@@ -11,27 +10,21 @@ from random import Random
 from typing import Any
 
 from tests.chaos.patient import Patient
-from tests.chaos.plan import Job, Kind, Letter, Twist
+from tests.chaos.phones import Phones
+from tests.chaos.plan import Job, Kind, Twist
 
 _AT_ONCE = 24
-_LOOK_EVERY = 0.5
-_ANSWER_SECONDS = 25.0
-"""After which a customer asks nothing more: the answer comes when the sweeper has seen that it is owed."""
-
 _PAUSE_SECONDS = (0.2, 2.0)
 
 
 class Traffic:
-    """`phones`: the simulator; `business`: the number that customers write to.
-
-    accepted: the id that each job was given, by its key. refused: jobs that were answered with 422. unwritten: codes
+    """accepted: the id that each job was given, by its key. refused: jobs that were answered with 422. unwritten: codes
     of questions that were never asked, because the one before had no answer. problems: what may not happen.
     """
 
-    def __init__(self, api: Patient, phones: Patient, business: str) -> None:
+    def __init__(self, api: Patient, phones: Phones) -> None:
         self._api = api
         self._phones = phones
-        self._business = business
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="traffic")
         self._futures: list[Future[None]] = []
         self.accepted: dict[str, str] = {}
@@ -41,7 +34,7 @@ class Traffic:
         self.problems: list[str] = []
 
     def release(self, jobs: Iterable[Job]) -> None:
-        self._futures += [self._threads.submit(self._do, job) for job in jobs]
+        self._futures += [self._threads.submit(self.do, job) for job in jobs]
 
     def await_answers(self) -> None:
         """Returns when every job so far is done."""
@@ -51,7 +44,8 @@ class Traffic:
         """Ends, and drops what was not begun."""
         self._threads.shutdown(wait=True, cancel_futures=True)
 
-    def _do(self, job: Job) -> None:
+    def do(self, job: Job) -> None:
+        """Now, on the caller's thread."""
         try:
             self._act(job)
         except Exception as error:  # noqa: BLE001 - the report tells it
@@ -129,31 +123,11 @@ class Traffic:
     def _ask(self, job: Job) -> None:
         """Each question once the one before was answered: two at once would get one answer."""
         for at, letter in enumerate(job.letters):
-            self._write(letter)
-            if at + 1 < len(job.letters) and not self._is_answered(letter):
+            question = f"pregunta {letter.code}"
+            self._phones.write(letter.number, question)
+            if at + 1 < len(job.letters) and not self._phones.await_text(letter.number, f"«{question}»"):
                 self.unwritten |= {later.code for later in job.letters[at + 1 :]}
                 return
-
-    def _write(self, letter: Letter) -> None:
-        """The simulator knows no keys: after a lost answer its phone shows whether the question was written."""
-        body = {"to": self._business, "text": f"pregunta {letter.code}"}
-        while not self._heard(letter.number, body["text"]):
-            answer = self._phones.try_once("POST", f"/phones/{letter.number}/messages", json=body)
-            if answer is not None:
-                assert answer.status_code == 201, answer.text
-                return
-
-    def _is_answered(self, letter: Letter) -> bool:
-        deadline = time.monotonic() + _ANSWER_SECONDS
-        while not (answered := self._heard(letter.number, f"«pregunta {letter.code}»")):
-            if time.monotonic() > deadline:
-                break
-            time.sleep(_LOOK_EVERY)
-        return answered
-
-    def _heard(self, number: str, words: str) -> bool:
-        messages = self._phones.fetch(f"/phones/{number}/messages")["messages"]
-        return any(words in message["text"] for message in messages)
 
 
 def send_body(job: Job) -> dict[str, Any]:

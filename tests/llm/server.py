@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-Behaviour = Callable[["_Handler"], None]
+Behaviour = Callable[["Handler"], None]
 
 
 class ModelServer:
@@ -54,7 +54,7 @@ def answers(body: object, status: int = 200, headers: dict[str, str] | None = No
 
 
 def writes(body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Behaviour:
-    def behave(handler: _Handler) -> None:
+    def behave(handler: Handler) -> None:
         handler.send_response(status)
         for name, value in {"Content-Type": "application/json", **(headers or {})}.items():
             handler.send_header(name, value)
@@ -65,12 +65,12 @@ def writes(body: bytes, status: int = 200, headers: dict[str, str] | None = None
     return behave
 
 
-def hangs(handler: _Handler) -> None:
+def hangs(handler: Handler) -> None:
     """Reads the request and stays silent until the test is over."""
     handler.model_server.released.wait(30)
 
 
-def trickles(handler: _Handler) -> None:
+def trickles(handler: Handler) -> None:
     """Keeps sending a byte now and then, so that no time-out between two bytes ever strikes."""
     handler.send_response(200)
     handler.send_header("Content-Type", "application/json")
@@ -80,12 +80,12 @@ def trickles(handler: _Handler) -> None:
         handler.wfile.write(b" ")
 
 
-def hangs_up(handler: _Handler) -> None:
+def hangs_up(handler: Handler) -> None:
     """Closes the connection without a word."""
     handler.close_connection = True
 
 
-def breaks_off(handler: _Handler) -> None:
+def breaks_off(handler: Handler) -> None:
     """Closes the connection in the middle of the body."""
     handler.send_response(200)
     handler.send_header("Content-Type", "application/json")
@@ -98,7 +98,7 @@ def breaks_off(handler: _Handler) -> None:
 @contextmanager
 def model_server() -> Iterator[ModelServer]:
     """A server on a free port of 127.0.0.1; gone at the end, with every request that still hangs."""
-    http = _Server(("127.0.0.1", 0), _Handler)
+    http = _Server(("127.0.0.1", 0), Handler)
     server = ModelServer(f"http://127.0.0.1:{http.server_port}/v1")
     http.model_server = server  # type: ignore[attr-defined]
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02})
@@ -116,8 +116,11 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128  # the default of 5 resets connections of a busy moment
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
+    """asked: the body of the request."""
+
     protocol_version = "HTTP/1.1"
+    asked: dict[str, Any]
 
     @property
     def model_server(self) -> ModelServer:
@@ -125,8 +128,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         server = self.model_server
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        server.requests.append({"path": self.path, **json.loads(body)})
+        self.asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        server.requests.append({"path": self.path, **self.asked})
         server.keys.append(self.headers.get("Authorization"))
         server.repeats.append(self.headers.get("Idempotency-Key"))
         try:

@@ -1,0 +1,211 @@
+"""The books of the bot's turns: the store, the simulator's ledger and the model's own list of who asked. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from boton.domain.chats import AnswerDecision
+from boton.domain.conversations import TurnStatus
+from tests.chaos.books import ARRIVED, NOT_SENT, Delivery
+from tests.chaos.chats.model import Asked, Outcome
+from tests.chaos.chats.plan import Talk
+from tests.chaos.chats.script import PROMISE
+from tests.chaos.plan import CODE
+
+_WORKERS = ("worker", "everything")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """A customer's message. answer: as the store decided; turn: which one answered it."""
+
+    answer: str | None
+    turn: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """occasion: why the bot spoke."""
+
+    status: str
+    occasion: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What the bot wrote. turn: None for what it had promised."""
+
+    number: str
+    text: str
+    status: str
+    turn: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """heard: by code; turns: by id; rounds: when each answer of the model was stored, by (turn, number). calls: what
+    each tool was called with successfully, and in which turn.
+    """
+
+    heard: Mapping[str, Heard]
+    turns: Mapping[str, Turn]
+    said: Sequence[Said]
+    rounds: Mapping[tuple[str, int], float]
+    calls: Mapping[str, str]
+
+
+@dataclass(slots=True, kw_only=True)
+class ChatAccount:
+    """lost: messages without the answer that they were to have, and what the bot said and nobody got. repeated: texts
+    that arrived more than once; twice: messages that two turns answered. wrong: whatever else does not fit.
+    """
+
+    answers: Counter[str] = field(default_factory=Counter)
+    turns: Counter[str] = field(default_factory=Counter)
+    effects: Counter[str] = field(default_factory=Counter)
+    lost: list[str] = field(default_factory=list)
+    repeated: list[str] = field(default_factory=list)
+    twice: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    unconfirmed: list[str] = field(default_factory=list)
+
+
+def compare_chats(
+    talks: Iterable[Talk], stored: Stored, deliveries: Sequence[Delivery], told: Iterable[tuple[str, str]]
+) -> ChatAccount:
+    """told: the type and the words of each event that says what came of a tool."""
+    account = ChatAccount()
+    account.turns.update(_name(turn) for turn in stored.turns.values())
+    _check_texts(account, stored, deliveries)
+    answers = _find_answers(stored, deliveries)
+    for talk in talks:
+        if talk.opening is not None:
+            _check_answered(account, talk.opening.letters[0].code, answers)
+        for question in talk.questions:
+            _check_question(account, question.code, stored.heard.get(question.code), answers)
+    _check_effects(account, stored, [*told, *(("promise", delivery.text) for delivery in deliveries)])
+    return account
+
+
+def _name(turn: Turn) -> str:
+    return turn.occasion if turn.status == TurnStatus.CLOSED else turn.status
+
+
+# ---------------------------------------------------------------- what was said
+
+
+def _check_texts(account: ChatAccount, stored: Stored, deliveries: Iterable[Delivery]) -> None:
+    """Each text of the bot's is another one."""
+    reached: dict[str, list[str]] = defaultdict(list)
+    for delivery in deliveries:
+        reached[delivery.text].append(delivery.to)
+    for said in stored.said:
+        _check_text(account, said, stored.turns.get(said.turn or ""), reached.pop(said.text, []))
+    account.wrong += [f"«{text[:40]}» is not in the store" for text in reached]
+
+
+def _check_text(account: ChatAccount, said: Said, turn: Turn | None, reached: list[str]) -> None:
+    head = said.text[:40]
+    dropped = turn is not None and turn.status != TurnStatus.CLOSED
+    if len(reached) > 1:
+        account.repeated.append(head)
+    if reached and (said.status in NOT_SENT or dropped or any(to != said.number for to in reached)):
+        account.wrong.append(f"«{head}» arrived ({said.status})")
+    if said.status == "unconfirmed":
+        account.unconfirmed.append(head)
+    elif not dropped and not (reached and said.status in ARRIVED):
+        account.lost.append(f"«{head}» ({said.status})")
+
+
+# ---------------------------------------------------------------- what was answered
+
+
+def _find_answers(stored: Stored, deliveries: Iterable[Delivery]) -> dict[str, set[str]]:
+    """Which turns have answered each message, by what its customer has got."""
+    turns = {said.text: said.turn for said in stored.said if said.turn is not None}
+    answers: dict[str, set[str]] = defaultdict(set)
+    for delivery in deliveries:
+        for code in re.findall(CODE, delivery.text):
+            answers[code].add(turns.get(delivery.text, "?"))
+    return answers
+
+
+def _check_question(account: ChatAccount, code: str, heard: Heard | None, answers: Mapping[str, set[str]]) -> None:
+    """Who was handed to a person is answered by that person."""
+    account.answers[str(heard.answer if heard else "unknown")] += 1
+    if heard is not None and heard.answer == AnswerDecision.HELD:
+        account.wrong += [f"{code} was a human's to answer"] if answers.get(code) else []
+        return
+    _check_answered(account, code, answers)
+    if heard is None or heard.answer != AnswerDecision.ANSWERED:
+        account.lost.append(code)
+    elif answers.get(code, {heard.turn}) != {heard.turn}:
+        account.wrong.append(f"{code} was answered by another turn than the store says")
+
+
+def _check_answered(account: ChatAccount, code: str, answers: Mapping[str, set[str]]) -> None:
+    turns = answers.get(code, set())
+    if not turns:
+        account.lost.append(code)
+    if len(turns) > 1:
+        account.twice.append(code)
+
+
+# ---------------------------------------------------------------- what followed
+
+
+def _check_effects(account: ChatAccount, stored: Stored, told: Iterable[tuple[str, str]]) -> None:
+    """One of each call, and none of a turn that was dropped."""
+    seen = Counter(code for _, words in told for code in re.findall(PROMISE, words))
+    for code, turn in stored.calls.items():
+        closed = stored.turns[turn].status == TurnStatus.CLOSED
+        account.effects["applied" if closed else "of dropped turns"] += 1
+        if seen.pop(code, 0) != closed:
+            account.wrong.append(f"{code} had not one effect")
+    account.wrong += [f"{code} had an effect and was not called" for code in seen]
+
+
+# ---------------------------------------------------------------- what was paid for
+
+
+@dataclass(slots=True, kw_only=True)
+class Bill:
+    """outcomes: of the requests. again: asked once more for want of an answer, because a worker had died. unfounded:
+    although none had; needless: although the answer was stored.
+    """
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    rounds: int = 0
+    again: int = 0
+    unfounded: list[str] = field(default_factory=list)
+    needless: list[str] = field(default_factory=list)
+
+
+def check_bill(
+    asked: Iterable[Asked], rounds: Mapping[tuple[str, int], float], deaths: list[tuple[float, str]]
+) -> Bill:
+    """A request that was refused may be made again, and one whose worker has died since."""
+    bill = Bill(rounds=len(rounds))
+    requests: dict[tuple[str, int], list[Asked]] = defaultdict(list)
+    for one in asked:
+        bill.outcomes[one.outcome] += 1
+        requests[one.turn, one.round].append(one)
+    for key, made in requests.items():
+        made.sort(key=lambda one: one.began)
+        stored_at = rounds.get(key)
+        bill.needless += [f"{key[0]}-{key[1]}" for one in made if stored_at is not None and one.began > stored_at]
+        for before, one in pairwise(made):
+            _check_again(bill, before, one, deaths)
+    return bill
+
+
+def _check_again(bill: Bill, before: Asked, one: Asked, deaths: list[tuple[float, str]]) -> None:
+    if before.outcome is Outcome.REFUSED:
+        return
+    bill.again += 1
+    if not any(part in _WORKERS and before.began <= at <= one.began for at, part in deaths):
+        bill.unfounded.append(f"{one.turn}-{one.round}")
