@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -114,6 +115,11 @@ def model_server() -> Iterator[ModelServer]:
 
 class _Server(ThreadingHTTPServer):
     request_queue_size = 128  # the default of 5 resets connections of a busy moment
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Silent where the client has gone: one that is killed resets its connection."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -41,12 +41,11 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """One request, for the answer `round` of a turn; its times by the wall clock."""
+    """One request, for the answer `round` of a turn. began: by the wall clock."""
 
     turn: str
     round: int
     began: float
-    ended: float
     outcome: Outcome
 
 
@@ -74,10 +73,13 @@ class SlowModel:
         number, seconds, moody = self._begin()
         began = time.time()
         time.sleep(seconds)
-        outcome = self._answer(handler, number, moody)
+        try:
+            outcome = self._answer(handler, number, moody)
+        except OSError:
+            outcome, handler.close_connection = Outcome.GONE, True
         turn, round, _ = handler.headers["Idempotency-Key"].rsplit("-", 2)
         self._open.discard(number)
-        self.asked.append(Asked(turn=turn, round=int(round), began=began, ended=time.time(), outcome=outcome))
+        self.asked.append(Asked(turn=turn, round=int(round), began=began, outcome=outcome))
 
     def _begin(self) -> tuple[int, float, Behaviour | None]:
         with self._lock:
@@ -90,11 +92,7 @@ class SlowModel:
         if _has_hung_up(handler.connection):
             handler.close_connection = True
             return Outcome.GONE
-        try:
-            (moody or respond(handler.asked, number, datetime.now(UTC)))(handler)
-        except OSError:
-            handler.close_connection = True
-            return Outcome.GONE
+        (moody or respond(handler.asked, number, datetime.now(UTC)))(handler)
         return Outcome.REFUSED if moody else Outcome.ANSWERED
 
 

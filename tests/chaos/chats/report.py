@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tests.chaos.chats.books import Bill, ChatAccount
+from tests.chaos.chats.bill import Bill
+from tests.chaos.chats.books import ChatAccount
 from tests.chaos.chats.plan import ChatPlan
 from tests.chaos.mischief import Mischief
 from tests.chaos.report import list_some, tell
@@ -43,7 +44,7 @@ class ChatReport:
         yield f"messages     {tell(account.answers)}"
         yield f"turns        {tell(account.turns)}"
         yield f"tools        {tell(account.effects)}"
-        yield f"model        asked {tell(bill.outcomes)}; stored {bill.rounds}; asked again after a death {bill.again}"
+        yield f"model        asked {tell(bill.outcomes)}; stored {bill.stored}; asked again after a death {bill.again}"
         yield f"lost         {list_some(account.lost)}"
         yield f"repeated     {list_some(account.repeated)}"
         yield f"twice        {list_some(account.twice)}"

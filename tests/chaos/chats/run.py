@@ -10,7 +10,8 @@ from typing import Any
 from tests.acceptance.stack import Stack
 from tests.chaos.auditor import Auditor, to_told
 from tests.chaos.books import check_events
-from tests.chaos.chats.books import check_bill, compare_chats
+from tests.chaos.chats.bill import check_bill
+from tests.chaos.chats.books import compare_chats
 from tests.chaos.chats.model import SlowModel
 from tests.chaos.chats.plan import ChatPlan
 from tests.chaos.chats.report import ChatReport
