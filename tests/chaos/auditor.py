@@ -12,7 +12,7 @@ from tests.chaos.patient import Patient
 from tests.chaos.plan import Job, Kind, Letter
 
 _LOOK_EVERY = 0.5
-_AT_REST = 150.0
+AT_REST = 150.0
 """Seconds without any progress after which nothing will come any more: more than the longest back-off, the sweeper's
 round and the minute and a half after which what nobody could tell is asked again.
 """
@@ -45,7 +45,7 @@ class Auditor:
         """Until everything is final, or nothing has become so for a long time; answers the keys of what is not."""
         pending = list(jobs)
         changed = time.monotonic()
-        while pending and time.monotonic() - changed < _AT_REST:
+        while pending and time.monotonic() - changed < AT_REST:
             self._follow_ledger()
             left = [job for job in pending if not self._is_final(job)]
             if len(left) < len(pending):

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from boton.domain.chats import AnswerDecision
-from boton.domain.conversations import TurnStatus
-from tests.chaos.books import ARRIVED, NOT_SENT, Delivery
-from tests.chaos.chats.plan import Question, Talk, Wish
+from boton.domain.conversations import Occasion, TurnStatus
+from tests.chaos.books import ARRIVED, NOT_SENT, Claimed, Delivery
+from tests.chaos.chats.plan import Question, Talk
 from tests.chaos.chats.script import PROMISE
 from tests.chaos.plan import CODE
 
@@ -71,16 +71,20 @@ class ChatAccount:
 
 
 def compare_chats(
-    talks: Iterable[Talk], stored: Stored, deliveries: Sequence[Delivery], told: Iterable[tuple[str, str]]
+    talks: Iterable[Talk],
+    stored: Stored,
+    deliveries: Sequence[Delivery],
+    told: Iterable[tuple[str, str]],
+    openings: Mapping[str, Claimed],
 ) -> ChatAccount:
-    """told: the type and the words of each event that says what came of a tool."""
+    """told: the type and the words of each event that says what came of a tool; openings: by code."""
     account = ChatAccount()
     account.turns.update(_name(turn) for turn in stored.turns.values())
     _check_texts(account, stored, deliveries)
     answers = _find_answers(stored, deliveries)
     for talk in talks:
         if talk.opening is not None:
-            _check_answered(account, talk.opening.letters[0].code, answers)
+            _check_opening(account, talk, openings.get(talk.opening.letters[0].code), answers)
         for question in talk.questions:
             _check_question(account, talk, question, stored.heard.get(question.code), answers)
     _check_effects(account, stored, [*told, *(("promise", delivery.text) for delivery in deliveries)])
@@ -107,13 +111,14 @@ def _check_texts(account: ChatAccount, stored: Stored, deliveries: Iterable[Deli
 def _check_text(account: ChatAccount, said: Said, turn: Turn | None, reached: list[str]) -> None:
     head = said.text[:40]
     dropped = turn is not None and turn.status != TurnStatus.CLOSED
+    opens = turn is not None and turn.occasion == Occasion.OPENING
     if len(reached) > 1:
         account.repeated.append(head)
     if reached and (said.status in NOT_SENT or dropped or any(to != said.number for to in reached)):
         account.wrong.append(f"«{head}» arrived ({said.status})")
     if said.status == "unconfirmed":
         account.unconfirmed.append(head)
-    elif not dropped and not (reached and said.status in ARRIVED):
+    elif not dropped and not opens and not (reached and said.status in ARRIVED):
         account.lost.append(f"«{head}» ({said.status})")
 
 
@@ -130,13 +135,24 @@ def _find_answers(stored: Stored, deliveries: Iterable[Delivery]) -> dict[str, s
     return dict(answers)
 
 
+def _check_opening(account: ChatAccount, talk: Talk, claim: Claimed | None, answers: Mapping[str, set[str]]) -> None:
+    """It is too late for one whose customer wrote first and asked for a person."""
+    assert talk.opening is not None
+    if claim is not None and claim.error == "held_by_human" and talk.asks_for_person:
+        account.answers["opening too late"] += 1
+        return
+    _check_answered(account, talk.opening.letters[0].code, answers)
+    if claim is None or claim.status not in ARRIVED:
+        account.lost.append(talk.opening.key)
+
+
 def _check_question(
     account: ChatAccount, talk: Talk, question: Question, heard: Heard | None, answers: Mapping[str, set[str]]
 ) -> None:
     """Who asks for a person is answered by that person from then on."""
     code, answer = question.code, heard.answer if heard is not None else "unknown"
     account.answers[str(answer)] += 1
-    if answer == AnswerDecision.HELD and any(asked.wish is Wish.PERSON for asked in talk.questions):
+    if answer == AnswerDecision.HELD and talk.asks_for_person:
         account.wrong += [f"{code} was a human's to answer"] if code in answers else []
         return
     _check_answered(account, code, answers)

@@ -53,6 +53,10 @@ class Talk:
     opening: Job | None
     questions: tuple[Question, ...]
 
+    @property
+    def asks_for_person(self) -> bool:
+        return any(question.wish is Wish.PERSON for question in self.questions)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatPlan:

@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 from tests.acceptance.stack import Stack
-from tests.chaos.auditor import Auditor, to_told
+from tests.chaos.auditor import AT_REST, Auditor, to_told
 from tests.chaos.books import check_events
 from tests.chaos.chats.bill import check_bill
 from tests.chaos.chats.books import compare_chats
@@ -27,9 +27,6 @@ from tests.chaos.traffic import Traffic
 _DEBOUNCE_SECONDS = 0.4
 _AIM_SECONDS = 5.0
 """A blow whose moment does not come falls all the same."""
-
-_AT_REST = 150.0
-"""Seconds without any progress after which nothing will come any more: see the auditor."""
 
 _OF_TOOLS = {("conversation.ended", "done"): "summary", ("chat.handed_off", None): "reason"}
 """Events that tell what came of one, by type and status, and where."""
@@ -99,7 +96,7 @@ class _Run:
     def _await_rest(self, questions: int) -> int:
         """Until nothing moves any more; how much will not come to its end."""
         left, changed = -1, time.monotonic()
-        while time.monotonic() - changed < _AT_REST:
+        while time.monotonic() - changed < AT_REST:
             if (now := self._store.count_unsettled(questions)) != left:
                 left, changed = now, time.monotonic()
             if left == 0:
@@ -114,12 +111,12 @@ class _Run:
 
     def _audit(self, unsettled: int) -> ChatReport:
         stored, events = self._store.read(), self._api.list_events()
-        openings = self._plan.openings
-        told = [to_told(event) for event in events]
-        problems = check_events(told, openings, self._openings.accepted, self._auditor.read_claims(openings))
+        openings, ledger = self._plan.openings, self._auditor.read_ledger()
+        claims = self._auditor.read_claims(openings)
+        problems = check_events([to_told(event) for event in events], openings, self._openings.accepted, claims)
         return ChatReport(
             plan=self._plan,
-            account=compare_chats(self._plan.talks, stored, self._auditor.read_ledger(), _of_tools(events)),
+            account=compare_chats(self._plan.talks, stored, ledger, _of_tools(events), claims),
             bill=check_bill(self._model.asked, stored.rounds, self._mischief.deaths),
             mischief=self._mischief,
             unsettled=unsettled,

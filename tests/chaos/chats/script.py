@@ -24,6 +24,7 @@ PROMISE = r"k\d{6}"
 """What a tool was called with."""
 
 _TOOLS = {Wish.LATER: FOLLOW_UP, Wish.FINISH: FINISH, Wish.PERSON: HAND_OFF}
+_OPENS = "[write the first message"
 _REFUSED = "Nothing was done"
 _LONG = " ".join(["todo lo que hay que saber"] * 15)
 _SOON = timedelta(seconds=8)
@@ -35,7 +36,7 @@ def respond(asked: dict[str, Any], number: int, now: datetime) -> Behaviour:
     messages: list[dict[str, Any]] = asked["messages"]
     told = list(takewhile(lambda message: "tool_calls" not in message, messages))
     rounds = messages[len(told) :]
-    codes = re.findall(CODE, told[-1]["content"]) or re.findall(CODE, told[0]["content"])
+    codes = re.findall(CODE, told[0 if _OPENS in told[-1]["content"] else -1]["content"])
     wish = _find_wish(told[-1]["content"])
     tool = _TOOLS.get(wish)
     if tool in _names(asked) and (not rounds or rounds[-1]["content"].startswith(_REFUSED)):

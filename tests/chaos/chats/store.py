@@ -37,7 +37,9 @@ class StoreView:
             return bool(session.scalar(select(exists().where(_IS_SAID, under_way))))
 
     def count_unsettled(self, questions: int) -> int:
-        """What is to be heard, answered, written, sent or confirmed still; questions: how many were asked."""
+        """What is to be heard, answered, written, sent or confirmed still, and promises to be kept; not what the
+        business would write tomorrow. questions: how many were asked.
+        """
         with Session(self._engine) as session:
             return questions + sum(sign * (session.scalar(counted) or 0) for sign, counted in _COUNTED)
 
@@ -70,7 +72,7 @@ _COUNTED = (
     (1, _count(MessageRow, DUE)),
     (1, _count(MessageRow, _IS_SAID, col(MessageRow.status).in_(_UNSETTLED))),
     (1, _count(TurnRow, col(TurnRow.status) == TurnStatus.OPEN.value)),
-    (1, _count(FollowUpRow, PENDING)),
+    (1, _count(FollowUpRow, PENDING, col(FollowUpRow.text).is_not(None))),
 )
 
 

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from tests.chaos.books import Delivery
+from tests.chaos.books import Claimed, Delivery
 from tests.chaos.chats.books import ChatAccount, Heard, Said, Stored, Turn, compare_chats
 from tests.chaos.chats.plan import Question, Talk, Wish
+from tests.chaos.plan import Job, Kind, Letter
 
 CODE, NUMBER, TURN = "c1-000001", "5491140000001", "trn_1"
 QUESTION = Question(code=CODE, wish=Wish.FINISH, wait=None)
@@ -25,18 +26,25 @@ STORED = Stored(
     rounds={(TURN, 0): 1.0},
     calls={},
 )
+OPENING, SENT = "c1-000009", Claimed(status="delivered")
+LATE = Claimed(status="cancelled", error="held_by_human")
+OPENED = replace(TALK, opening=Job(key="opening", kind=Kind.OPENING, letters=(Letter(code=OPENING, number=NUMBER),)))
 FINISHED = replace(STORED, calls={"k000002": TURN})
 
 
 def findings(
-    stored: Stored, *deliveries: Delivery, told: tuple[tuple[str, str], ...] = (), talk: Talk = TALK
+    stored: Stored,
+    *deliveries: Delivery,
+    told: tuple[tuple[str, str], ...] = (),
+    talk: Talk = TALK,
+    claim: Claimed = SENT,
 ) -> set[str]:
-    account = compare_chats([talk], stored, deliveries, told)
+    account = compare_chats([talk], stored, deliveries, told, {OPENING: claim})
     return {name for name in ("lost", "repeated", "twice", "wrong", "unconfirmed") if getattr(account, name)}
 
 
 def test_message_answered_once_is_in_order() -> None:
-    account: ChatAccount = compare_chats([TALK], STORED, [COPY], [])
+    account: ChatAccount = compare_chats([TALK], STORED, [COPY], [], {})
     assert (findings(STORED, COPY), account.turns) == (set(), {"reply": 1})
 
 
@@ -58,6 +66,17 @@ def test_message_after_the_hand_over_is_left_to_the_person_and_to_nobody_else() 
     held = replace(STORED, heard={CODE: Heard(answer="held", turn=None)})
     assert findings(replace(held, said=[]), talk=talk) == set()
     assert findings(held, COPY, talk=talk) == {"wrong"}
+
+
+def test_opening_arrives_unless_its_customer_was_left_to_a_person_before() -> None:
+    first = replace(SAID, text=f"r000003.1 a {OPENING}", turn="trn_0")
+    turns = {**STORED.turns, "trn_0": Turn(status="closed", occasion="opening")}
+    opened, copy = replace(STORED, said=[SAID, first], turns=turns), Delivery(to=NUMBER, text=first.text)
+    left = replace(OPENED, questions=(replace(QUESTION, wish=Wish.PERSON),))
+    assert findings(opened, COPY, copy, talk=OPENED) == set()
+    assert findings(opened, COPY, talk=OPENED) == {"lost"}
+    assert findings(STORED, COPY, talk=OPENED, claim=LATE) == {"lost"}
+    assert findings(STORED, COPY, talk=left, claim=LATE) == set()
 
 
 def test_second_copy_is_repeated() -> None:

@@ -42,7 +42,8 @@ def test_reply_names_what_it_answers_and_nothing_before() -> None:
 
 
 def test_opening_names_its_instruction() -> None:
-    assert ask(user("[write the first message]"), tools=[])["content"] == "r000002.1 a c1-000001"
+    said = ask(user("pregunta c1-000002 duda\n[write the first message of this conversation]"), tools=[])
+    assert said["content"] == "r000002.1 a c1-000001"
 
 
 @pytest.mark.parametrize(("wish", "tool"), [(Wish.LATER, FOLLOW_UP), (Wish.FINISH, FINISH), (Wish.PERSON, HAND_OFF)])
