@@ -121,10 +121,10 @@ class Mischief:
     def _fall(self, moment: Moment) -> bool:
         """As in a power cut; and Temporal's file is lost."""
         self._tell("everything", self.kills)
-        self._note_death("everything", moment)
         self._stack.process.kill()
         self._stack.process.wait()
         wait_for(lambda: not self._stack.processes(), 30, "the end of all processes")
+        self._note_death("everything", moment)
         for file in (self._stack.up_file, *self._stack.data_dir.glob("temporal.db*")):
             file.unlink(missing_ok=True)
         self._stack.start()
