@@ -25,7 +25,7 @@ from tests.chaos.run import rage
 from tests.chaos.traffic import Traffic
 
 _DEBOUNCE_SECONDS = 0.4
-_AIM_SECONDS = 5.0
+_AIM_SECONDS = 15.0
 """A blow whose moment does not come falls all the same."""
 
 _OF_TOOLS = {("conversation.ended", "done"): "summary", ("chat.handed_off", None): "reason"}

@@ -51,7 +51,7 @@ class StoreView:
             calls = session.scalars(select(ToolCallRow).where(col(ToolCallRow.ok).is_(True)))
             return Stored(
                 heard=dict(_read_heard(session.scalars(select(MessageRow).where(_IS_HEARD)))),
-                turns={turn.id: Turn(status=turn.status, occasion=occasion_of(turn)) for turn in turns},
+                turns={turn.id: _to_turn(turn) for turn in turns},
                 said=[_to_said(row, row.turn_id or by_trigger.get(row.id)) for row in said],
                 rounds={(row.turn_id, row.number): row.created_at.timestamp() for row in session.scalars(_ROUNDS)},
                 calls={re.findall(PROMISE, call.arguments)[0]: call.turn_id for call in calls},
@@ -80,6 +80,12 @@ def _read_heard(rows: Iterable[MessageRow]) -> Iterable[tuple[str, Heard]]:
     for row in rows:
         for code in re.findall(CODE, row.text or ""):
             yield code, Heard(answer=row.answer, turn=row.turn_id)
+
+
+def _to_turn(row: TurnRow) -> Turn:
+    """One that was dropped although nothing newer came gave its trigger to another."""
+    again = "~" in row.trigger_id
+    return Turn(status="begun anew" if again else row.status, occasion=occasion_of(row))
 
 
 def _to_said(row: MessageRow, turn: str | None) -> Said:
