@@ -40,12 +40,14 @@ class Mischief:
         random: Random,
         *,
         forgetful: bool,
+        lost_acks: float = LOST_ACKS,
         await_moment: Callable[[Moment], Moment] = lambda _: Moment.ANY,
     ) -> None:
         self._stack = stack
         self._phones = phones
         self._random = random
         self._forgetful = forgetful
+        self._lost_acks = lost_acks
         self._await_moment = await_moment
         self._undoing: list[threading.Timer] = []
         self._weather = threading.Lock()
@@ -145,7 +147,7 @@ class Mischief:
     def _change_weather(self, fault: dict[str, Any]) -> None:
         """The usual faults and this one; other latency, other dice. Repeated while the simulator is down."""
         with self._weather:
-            usual = {"loseAckRate": LOST_ACKS, "disconnectRate": _CUTS, "forgetful": self._forgetful}
+            usual = {"loseAckRate": self._lost_acks, "disconnectRate": _CUTS, "forgetful": self._forgetful}
             chance = {"latencyMs": self._random.choice(_LATENCIES), "seed": self._random.getrandbits(31)}
             self._put_faults(usual | chance | fault)
 

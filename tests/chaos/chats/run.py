@@ -25,6 +25,7 @@ from tests.chaos.run import rage
 from tests.chaos.traffic import Traffic
 
 _DEBOUNCE_SECONDS = 0.4
+_LOST_ACKS = 0.05
 _AIM_SECONDS = 15.0
 """A blow whose moment does not come falls all the same."""
 
@@ -54,8 +55,14 @@ class _Run:
         self._openings = Traffic(api, phones)
         self._talks = Talks(api, phones, self._openings)
         self._auditor = Auditor(api, simulator, self._openings.accepted, self._openings.refused, forgetful=False)
-        dice = Random(f"weather:{plan.seed}")
-        self._mischief = Mischief(stack, simulator, dice, forgetful=False, await_moment=self._await_moment)
+        self._mischief = Mischief(
+            stack,
+            simulator,
+            Random(f"weather:{plan.seed}"),
+            forgetful=False,
+            lost_acks=_LOST_ACKS,
+            await_moment=self._await_moment,
+        )
 
     def have(self, say: Callable[[str], None]) -> ChatReport:
         self._api.request("POST", "/config", json={"debounceSeconds": _DEBOUNCE_SECONDS})
