@@ -27,7 +27,7 @@ dialogues: .venv/dev.stamp
 	@$(BIN)/python -m bench.dialogues $(ARGS)
 
 # Thousands of messages while everything is killed, frozen and cut off: ARGS="--seed 7 --messages 10000 --kills 100".
-# With --chats, customers whom the bot answers: ARGS="--chats --messages 700 --kills 60".
+# With --chats, customers whom the bot answers: ARGS="--chats --messages 1000 --kills 60".
 chaos: .venv/dev.stamp
 	$(BIN)/python -m tests.chaos $(ARGS)
 
