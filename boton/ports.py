@@ -162,6 +162,9 @@ class ChatStore(Protocol):
     async def change_chat(self, business_id: str, jid: str, change: ChatChange, now: datetime) -> Chat:
         """PATCH: creates the chat where it does not exist yet. `bot_enabled=True` hands a held chat back."""
 
+    async def take_over(self, business_id: str, jid: str, now: datetime) -> Chat:
+        """A human holds the chat from now on, for `takeoverMinutes`. Raises NotFound."""
+
     async def list_messages(
         self, business_id: str, jid: str, *, limit: int, before: str | None = None, after: str | None = None
     ) -> tuple[str, Sequence[Message], bool]:
