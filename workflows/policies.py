@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from temporalio.common import RetryPolicy
 
-FINAL_ERRORS = ["NotFound", "IllegalTransition", "ModelRefused", "ModelMisconfigured"]
+FINAL_ERRORS = ["NotFound", "IllegalTransition", "ModelRefused", "ModelUseless", "ModelMisconfigured"]
 """Trying again changes nothing."""
 
 LINK_HEARTBEAT = timedelta(seconds=10)
