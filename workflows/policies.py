@@ -12,6 +12,9 @@ FINAL_ERRORS = ["NotFound", "IllegalTransition", "ModelRefused", "ModelUseless",
 LINK_HEARTBEAT = timedelta(seconds=10)
 """A link or host that is silent for so long is taken for dead."""
 
+LINK_ABSENT = timedelta(minutes=10)
+"""What no link has taken for so long is looked at anew: the business may have left that connection for another."""
+
 HOLD_TIMEOUT = timedelta(days=3650)
 BATCH_TIMEOUT = timedelta(minutes=10)
 
