@@ -13,8 +13,8 @@ from temporalio import activity
 from boton.domain.conversations import MODEL_ROUNDS, Occasion, TurnBrief
 from boton.domain.replies import split_reply
 from boton.domain.tokens import DEFAULT_BUDGET, shrink_budget
-from boton.errors import ModelContextTooLong, ModelMalformed, ModelRefused
-from boton.ports import ChatStep, LanguageModel, ModelAnswer, Prompt, TurnStore
+from boton.errors import ModelBusy, ModelContextTooLong, ModelMalformed, ModelRefused, ModelUseless
+from boton.ports import ChatStep, LanguageModel, ModelAnswer, Prompt, TokenStore, TurnStore
 
 T = TypeVar("T")
 
@@ -34,6 +34,7 @@ class Thinking:
     def __init__(
         self,
         turns: TurnStore,
+        tokens: TokenStore,
         model: LanguageModel,
         to_prompt: ToPrompt,
         clock: Callable[[], datetime],
@@ -41,6 +42,7 @@ class Thinking:
         budget: int = DEFAULT_BUDGET,
     ) -> None:
         self._turns = turns
+        self._tokens = tokens
         self._model = model
         self._to_prompt = to_prompt
         self._clock = clock
@@ -82,11 +84,32 @@ class Thinking:
         raise ModelRefused("The language model's window is too small for the rules and the newest message.")
 
     async def _ask_once(self, brief: TurnBrief, budget: int) -> ModelAnswer:
-        """After its tools have done something, silence is an answer."""
+        """An answer that was paid for and is of no use is asked for once more, and never again: each costs as much. One
+        that cost nothing is Temporal's to retry.
+        """
+        prompt = self._to_prompt(brief, budget, _may_call(brief))
         try:
-            answer = await self._model.answer(self._to_prompt(brief, budget, _may_call(brief)))
+            return await self._ask_for(brief, prompt)
+        except ModelMalformed as malformed:
+            if malformed.tokens_in + malformed.tokens_out == 0:
+                raise
+        return await self._ask_again(brief, prompt)
+
+    async def _ask_again(self, brief: TurnBrief, prompt: Prompt) -> ModelAnswer:
+        """With another key: a server that knows the first one would give the same answer. Raises ModelUseless."""
+        try:
+            return await self._ask_for(brief, replace(prompt, key=f"{prompt.key}-again"))
+        except (ModelBusy, ModelMalformed) as error:
+            raise ModelUseless("The language model gave no answer that is of use.") from error
+
+    async def _ask_for(self, brief: TurnBrief, prompt: Prompt) -> ModelAnswer:
+        """After its tools have done something, silence is an answer. What is of no use is paid for all the same."""
+        try:
+            answer = await self._model.answer(prompt)
             return answer if _may_call(brief) else _without_calls(answer)
-        except ModelMalformed:
+        except ModelMalformed as malformed:
+            cost = (malformed.tokens_in, malformed.tokens_out)
+            await self._tokens.count_spent(brief.turn_id, *cost, self._clock())
             if any(answer.ok for one in brief.rounds for answer in one.answers):
                 return ModelAnswer(text="")
             raise
@@ -95,7 +118,8 @@ class Thinking:
 def _without_calls(answer: ModelAnswer) -> ModelAnswer:
     """Of a model that was offered no tool. Raises ModelMalformed when it says nothing besides."""
     if not answer.text:
-        raise ModelMalformed("The language model called a tool that it was not offered.")
+        cost = {"tokens_in": answer.tokens_in, "tokens_out": answer.tokens_out}
+        raise ModelMalformed("The language model called a tool that it was not offered.", **cost)
     return replace(answer, calls=())
 
 

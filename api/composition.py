@@ -97,6 +97,7 @@ def _build_links(settings: Settings) -> Links:
     return Links(
         simulator=settings.simulator_url if settings.simulator else None,
         temporal_ui=settings.temporal_ui if knows_ui else None,
+        temporal_namespace=settings.temporal_namespace,
     )
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 from api import docs, problems
+from api.dashboard import chats as chats_page
+from api.dashboard import conversations as conversations_page
 from api.dashboard import pages
 from api.dashboard.admin import GuessBrake
 from api.middleware import HostCheck, Measure
@@ -54,8 +56,10 @@ def create_app(services: Services) -> FastAPI:
 
 def _add_routes(app: FastAPI) -> None:
     """Prefixes stand on the routers themselves: a prefix given here would be missing in the metrics' routes."""
-    for room in (status, chats, sends, conversations, reminders, config, events, operations, pages):
+    for room in (status, chats, sends, conversations, reminders, config, events, operations):
         app.include_router(room.router)
+    for page in (chats_page, conversations_page, pages):
+        app.include_router(page.router)
 
 
 def run(settings: Settings) -> None:

@@ -10,6 +10,7 @@ from api.bell import EventBell
 from api.dashboard.admin import AdminAccess
 from boton.clock import utc_now
 from boton.domain.connections import Connection
+from boton.names import workflow_page
 from boton.ports import (
     AssistantStore,
     BusinessStore,
@@ -33,6 +34,11 @@ class Links:
 
     simulator: str | None = None
     temporal_ui: str | None = None
+    temporal_namespace: str = "default"
+
+    def find_workflow_page(self, workflow_id: str) -> str | None:
+        """Of the workflow, in the Temporal UI."""
+        return workflow_page(self.temporal_ui, self.temporal_namespace, workflow_id) if self.temporal_ui else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -163,9 +163,17 @@ class ModelBusy(ModelError):
 
 
 class ModelMalformed(ModelError):
-    """The answer is of no use: not what the protocol promises, empty, cut off or withheld by the server's filter."""
+    """The answer is of no use: not what the protocol promises, empty, cut off or withheld by the server's filter.
+
+    Tokens as the server counted them, which are paid for all the same; 0 where it does not say.
+    """
 
     code = "model_malformed"
+
+    def __init__(self, detail: str, *, tokens_in: int = 0, tokens_out: int = 0) -> None:
+        super().__init__(detail)
+        self.tokens_in = tokens_in
+        self.tokens_out = tokens_out
 
 
 class ModelContextTooLong(ModelError):
@@ -178,6 +186,14 @@ class ModelRefused(ModelError):
     """A request that the server does not accept: trying again changes nothing."""
 
     code = "model_refused"
+
+
+class ModelUseless(ModelRefused):
+    """An answer that was paid for was of no use, and so was the one that was asked for instead: another one would cost
+    as much.
+    """
+
+    code = "model_useless"
 
 
 class ModelMisconfigured(ModelRefused):

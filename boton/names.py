@@ -5,6 +5,8 @@ None of them may hold a phone number, a name or a text: they are not encrypted b
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 WORK_QUEUE = "boton"
 """Workflows, store and language model activities: `boton worker`."""
 
@@ -49,3 +51,8 @@ def connection_workflow(connection_id: str) -> str:
 
 def reminder_workflow(reminder_id: str) -> str:
     return f"reminder/{reminder_id}"
+
+
+def workflow_page(temporal_ui: str, namespace: str, workflow_id: str) -> str:
+    """Where the Temporal UI shows the workflow's newest run."""
+    return f"{temporal_ui}/namespaces/{quote(namespace, safe='')}/workflows/{quote(workflow_id, safe='')}"

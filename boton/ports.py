@@ -115,7 +115,9 @@ class LanguageModel(Protocol):
     """Writes the next message of the bot, or calls tools."""
 
     async def answer(self, prompt: Prompt) -> ModelAnswer:
-        """Raises ModelBusy, ModelMalformed, ModelContextTooLong or ModelRefused; never retries by itself."""
+        """Raises ModelBusy, ModelMalformed (with what it cost), ModelContextTooLong or ModelRefused; never retries by
+        itself.
+        """
 
     async def close(self) -> None: ...
 
@@ -161,6 +163,9 @@ class ChatStore(Protocol):
 
     async def change_chat(self, business_id: str, jid: str, change: ChatChange, now: datetime) -> Chat:
         """PATCH: creates the chat where it does not exist yet. `bot_enabled=True` hands a held chat back."""
+
+    async def take_over(self, business_id: str, jid: str, now: datetime) -> Chat:
+        """A human holds the chat from now on, for `takeoverMinutes`. Raises NotFound."""
 
     async def list_messages(
         self, business_id: str, jid: str, *, limit: int, before: str | None = None, after: str | None = None
@@ -523,6 +528,13 @@ class ChatStep:
     until: datetime | None = None
     holder: Holder = Holder.NONE
     conversation: ConversationStatus | None = None
+
+
+class TokenStore(Protocol):
+    """What the language model costs beside the answers of which something comes."""
+
+    async def count_spent(self, turn_id: str, tokens_in: int, tokens_out: int, now: datetime) -> None:
+        """Counts in the turn, and in the business's day. Raises NotFound."""
 
 
 class TurnStore(Protocol):

@@ -149,16 +149,18 @@ class Metrics:
         self._queue_age.set(seconds)
 
     def count_model_answer(self, seconds: float, tokens_in: int, tokens_out: int) -> None:
+        self._count_model_call(seconds, tokens_in, tokens_out)
+
+    def count_model_error(self, code: str, seconds: float, tokens_in: int = 0, tokens_out: int = 0) -> None:
+        """`code` of a ModelError. Tokens: of an answer that was of no use."""
+        self._count_model_call(seconds, tokens_in, tokens_out)
+        self._model_errors.labels(code).inc()
+
+    def _count_model_call(self, seconds: float, tokens_in: int, tokens_out: int) -> None:
         self._model_calls.inc()
         self._model_seconds.observe(seconds)
         self._model_tokens.labels("in").inc(tokens_in)
         self._model_tokens.labels("out").inc(tokens_out)
-
-    def count_model_error(self, code: str, seconds: float) -> None:
-        """`code` of a ModelError."""
-        self._model_calls.inc()
-        self._model_seconds.observe(seconds)
-        self._model_errors.labels(code).inc()
 
     def set_connections(self, by_status: Mapping[str, int]) -> None:
         """How many connections this process knows in each ConnectionStatus; statuses left out are gone."""

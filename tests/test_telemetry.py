@@ -95,6 +95,14 @@ def _samples(text: str) -> dict[tuple[str, str], float]:
     }
 
 
+def test_tokens_of_useless_answers_are_counted_too() -> None:
+    metrics = Metrics()
+    metrics.count_model_answer(1.2, 10, 20)
+    metrics.count_model_error("model_malformed", 3.0, 11, 7)
+    counted = [line for line in metrics.exposition().splitlines() if line.startswith("boton_llm_tokens_total{")]
+    assert sorted(line.split()[-1] for line in counted) == ["21.0", "27.0"]
+
+
 def test_each_count_of_the_contract_is_in_the_exposition() -> None:
     samples = _samples(_counted().exposition())
     assert samples["boton_messages_total", ""] == 2

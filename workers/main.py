@@ -26,6 +26,7 @@ from boton.settings import Settings
 from boton.store.assistant import SqlAssistantStore
 from boton.store.engine import Database, open_database
 from boton.store.reminders import SqlReminderStore
+from boton.store.token_days import SqlTokenStore
 from boton.store.work import SqlWorkStore
 from boton.telemetry import Metrics, configure_logging, sdk_runtime, serve_metrics
 from boton.temporal import fetch_namespace_id, prepare_namespace, sandbox_runner
@@ -97,7 +98,7 @@ def to_prompt(brief: TurnBrief, budget: int, with_tools: bool) -> Prompt:
 
 def _make_worker(client: Client, database: Database, model: LanguageModel, metrics: Metrics, budget: int) -> Worker:
     turns = MeasuredTurns(database, metrics)
-    thinking = Thinking(turns, model, to_prompt, utc_now, budget=budget)
+    thinking = Thinking(turns, SqlTokenStore(database), model, to_prompt, utc_now, budget=budget)
     chats = ChatActivities(turns, thinking, TOOLS, utc_now)
     reminders = ReminderActivities(SqlReminderStore(database), TemporalStarter(client), utc_now)
     return Worker(

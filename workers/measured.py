@@ -9,7 +9,7 @@ from datetime import datetime
 
 from boton.clock import utc_now
 from boton.domain.conversations import TurnStatus
-from boton.errors import ModelError, ModelMisconfigured
+from boton.errors import ModelError, ModelMalformed, ModelMisconfigured
 from boton.ports import AssistantStore, ChatStep, LanguageModel, ModelAnswer, Prompt, WorkStore
 from boton.store.engine import Database
 from boton.store.turns import SqlTurnStore
@@ -92,7 +92,8 @@ class MeasuredModel:
         try:
             answer = await self._model.answer(prompt)
         except ModelError as error:
-            self._metrics.count_model_error(error.code, time.monotonic() - began)
+            paid = (error.tokens_in, error.tokens_out) if isinstance(error, ModelMalformed) else (0, 0)
+            self._metrics.count_model_error(error.code, time.monotonic() - began, *paid)
             raise
         self._metrics.count_model_answer(time.monotonic() - began, answer.tokens_in, answer.tokens_out)
         return answer

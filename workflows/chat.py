@@ -11,7 +11,8 @@ from typing import NoReturn
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ActivityError, ApplicationError, TimeoutType
+from temporalio.exceptions import TimeoutError as ActivityTimeout
 
 with workflow.unsafe.imports_passed_through():
     from activities.chatting import AdvanceChat, NextStep, RunTool
@@ -153,18 +154,28 @@ class ChatWorkflow:
     async def _send(self, step: NextStep) -> bool:
         """Whether nothing of it waits to be sent any more."""
         self._tell("replying", "The reply is with the phone's link process.")
+        try:
+            sent = await self._send_over(step)
+        except ActivityError as error:
+            if not _is_untaken(error):
+                raise
+            return False
+        self._turns += sent.state == "done"
+        return sent.state == "done"
+
+    async def _send_over(self, step: NextStep) -> BatchStep:
         sent: BatchStep = await workflow.execute_activity(
             "send_messages",
             SendMessages(step.message_ids),
             result_type=BatchStep,
             task_queue=names.fast_queue(step.connection_id),
+            schedule_to_start_timeout=policies.LINK_ABSENT,
             start_to_close_timeout=policies.BATCH_TIMEOUT,
             heartbeat_timeout=policies.LINK_HEARTBEAT,
             retry_policy=policies.UNTIL_IT_WORKS,
             summary="claims, sends and records the reply",
         )
-        self._turns += sent.state == "done"
-        return sent.state == "done"
+        return sent
 
     def _rest(self, step: NextStep) -> datetime | None:
         """Says who is to speak next; answers when the chat's next timer is."""
@@ -204,6 +215,11 @@ def _is_the_models(error: ActivityError) -> bool:
     """Whether it was the language model that gave no answer, and not the store."""
     cause = error.cause
     return not isinstance(cause, ApplicationError) or (cause.type or "").startswith("Model")
+
+
+def _is_untaken(error: ActivityError) -> bool:
+    """Whether no link was there to take the messages."""
+    return isinstance(error.cause, ActivityTimeout) and error.cause.type is TimeoutType.SCHEDULE_TO_START
 
 
 async def _sleep(until: datetime, interrupted: Callable[[], bool]) -> None:

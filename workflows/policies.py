@@ -6,11 +6,14 @@ from datetime import timedelta
 
 from temporalio.common import RetryPolicy
 
-FINAL_ERRORS = ["NotFound", "IllegalTransition", "ModelRefused", "ModelMisconfigured"]
+FINAL_ERRORS = ["NotFound", "IllegalTransition", "ModelRefused", "ModelUseless", "ModelMisconfigured"]
 """Trying again changes nothing."""
 
 LINK_HEARTBEAT = timedelta(seconds=10)
 """A link or host that is silent for so long is taken for dead."""
+
+LINK_ABSENT = timedelta(minutes=10)
+"""What no link has taken for so long is looked at anew: the business may have left that connection for another."""
 
 HOLD_TIMEOUT = timedelta(days=3650)
 BATCH_TIMEOUT = timedelta(minutes=10)

@@ -1,4 +1,4 @@
-"""Forms of our own page, and of nobody else's."""
+"""Who has logged in, and forms of our own pages, of nobody else's."""
 
 from __future__ import annotations
 
@@ -24,6 +24,17 @@ class SignedForm:
 
     session: str
     fields: Mapping[str, str]
+
+
+async def require_session(request: Request, services: Deps) -> str:
+    """The session of who asks for a page. Raises HTTPException: who has none is sent to log in."""
+    session = await services.admin.find_session(request.cookies.get(COOKIE))
+    if session is None:
+        raise HTTPException(303, "Log in at / first.", headers={"Location": "/"})
+    return session
+
+
+LoggedIn = Annotated[str, Depends(require_session)]
 
 
 async def read_signed_form(request: Request, services: Deps) -> SignedForm:

@@ -1,7 +1,8 @@
-"""The page at `/` until there is a dashboard: connection, API access, links. Server-rendered, behind a password."""
+"""The page at `/`: the businesses with their connection and API access. Server-rendered, behind a password."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from fastapi import APIRouter, Depends, Request
@@ -10,8 +11,11 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 
 from api.dashboard.admin import SESSION_SECONDS, GuessBrake
 from api.dashboard.forms import COOKIE, Form, read_fields, read_signed_form, refuse_foreign
-from api.dashboard.rendering import render_businesses, render_login
+from api.dashboard.rendering import render_login, render_page
 from api.deps import Deps
+from api.services import Services
+from boton.domain.businesses import Business, NewToken, Tally, Token
+from boton.domain.connections import Connection
 
 _STATIC = Path(__file__).parent / "static"
 _LONGEST_NAME = 100
@@ -19,10 +23,36 @@ _LONGEST_NAME = 100
 router = APIRouter(include_in_schema=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Section:
+    """What the page shows of one business."""
+
+    business: Business
+    tally: Tally
+    connection: Connection | None
+    tokens: tuple[Token, ...]
+
+
 @router.get("/")
 async def show_page(request: Request, services: Deps) -> Response:
     session = await services.admin.find_session(request.cookies.get(COOKIE))
-    return render_login() if session is None else await render_businesses(services, session)
+    return render_login() if session is None else await _show_businesses(services, session)
+
+
+async def _show_businesses(services: Services, session: str, new: NewToken | None = None) -> Response:
+    """`new` is shown with its secret, this once."""
+    sections = [await _fetch_section(services, business) for business in await services.businesses.list_businesses()]
+    return await render_page(services, session, "page.html", sections=sections, new=new)
+
+
+async def _fetch_section(services: Services, business: Business) -> Section:
+    tokens = await services.businesses.list_tokens(business.id)
+    return Section(
+        business=business,
+        tally=await services.businesses.fetch_tally(business.id),
+        connection=await services.fetch_connection(business.id),
+        tokens=tuple(token for token in tokens if token.revoked_at is None),
+    )
 
 
 @router.post("/dashboard/login")
@@ -60,7 +90,7 @@ async def create_token(form: Form, services: Deps) -> Response:
     """The page with the new secret: it is shown this once, so there is no redirect."""
     name = " ".join(form.fields.get("name", "").split())[:_LONGEST_NAME] or "API"
     new = await services.businesses.create_token(form.fields.get("business", ""), name, services.now())
-    return await render_businesses(services, form.session, new)
+    return await _show_businesses(services, form.session, new)
 
 
 @router.post("/dashboard/tokens/revoke")

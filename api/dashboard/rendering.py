@@ -1,9 +1,9 @@
-"""The page's HTML: templates that escape everything, and headers that let nothing else in."""
+"""The pages' HTML: templates that escape everything, and headers that let nothing else in."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
+from api.dashboard import words
 from api.schemas.base import to_timestamp
 from api.services import Services
-from boton.domain.businesses import Business, NewToken, Tally, Token
-from boton.domain.connections import Connection
+from boton.domain.pacing import to_zone
 
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -25,44 +25,12 @@ _HEADERS = {
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
-_STATUS_WORDS = {
-    "linking": "Vinculando",
-    "connecting": "Conectando",
-    "connected": "Conectado",
-    "disconnected": "Desconectado",
-    "logged_out": "Sesión cerrada",
-    "replaced": "Reemplazado por otra sesión",
-    "banned": "Bloqueado por WhatsApp",
-    "outdated": "Versión desactualizada",
-    "stopped": "Detenido",
-}
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
-    """What the page shows of one business."""
-
-    business: Business
-    tally: Tally
-    connection: Connection | None
-    tokens: tuple[Token, ...]
-
-
-async def render_businesses(services: Services, session: str, new: NewToken | None = None) -> HTMLResponse:
-    """The page; `new` is shown with its secret, this once."""
-    sections = [await _fetch_section(services, business) for business in await services.businesses.list_businesses()]
+async def render_page(services: Services, session: str, template: str, **values: Any) -> HTMLResponse:
+    """A page for who has logged in: with its frame, and the token that its forms carry."""
     form_token = await services.admin.make_form_token(session)
-    return _render("page.html", sections=sections, links=services.links, form_token=form_token, new=new)
-
-
-async def _fetch_section(services: Services, business: Business) -> Section:
-    tokens = await services.businesses.list_tokens(business.id)
-    return Section(
-        business=business,
-        tally=await services.businesses.fetch_tally(business.id),
-        connection=await services.fetch_connection(business.id),
-        tokens=tuple(token for token in tokens if token.revoked_at is None),
-    )
+    return _render(template, links=services.links, form_token=form_token, **values)
 
 
 def render_login(error: str | None = None, status: int = 200, headers: Mapping[str, str] | None = None) -> HTMLResponse:
@@ -86,6 +54,17 @@ def _load_templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters["timestamp"] = to_timestamp
-    templates.filters["status_words"] = lambda status: _STATUS_WORDS.get(status, status)
+    templates.globals["words"] = words
+    templates.filters |= {"timestamp": to_timestamp, "local": _to_local, "person": _to_person}
     return templates
+
+
+def _to_local(at: datetime, timezone: str | None) -> str:
+    """By the business's clock; where it has no time zone the text says that it is UTC."""
+    return f"{at.astimezone(to_zone(timezone)):%d/%m/%Y %H:%M}{'' if timezone else ' UTC'}"
+
+
+def _to_person(jid: str) -> str:
+    """The number as people write it; of who has shown none the JID."""
+    user, _, server = jid.partition("@")
+    return f"+{user}" if server == "s.whatsapp.net" else jid

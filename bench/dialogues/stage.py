@@ -42,6 +42,7 @@ from boton.store.inbox import SqlInboxStore
 from boton.store.migrate import migrate
 from boton.store.outbox import SqlOutboxStore
 from boton.store.sends import SqlSendStore
+from boton.store.token_days import SqlTokenStore
 from boton.store.turns import SqlTurnStore
 from workers.main import TOOLS, to_prompt
 
@@ -229,6 +230,7 @@ async def set_stage(scenario: Scenario, database: Database, model: LanguageModel
     connection, epoch = await _connect(scenario, database, clock())
     phone = Phone(scenario.customer.name, transcript, clock)
     turns, outbox = SqlTurnStore(database), SqlOutboxStore(database)
+    thinking = Thinking(turns, SqlTokenStore(database), watched, to_prompt, clock, budget=budget)
     courier = Courier(phone, outbox, connection_id=connection.id, epoch=epoch, observer=NoObserver(), clock=clock)
     return Stage(
         clock=clock,
@@ -238,9 +240,7 @@ async def set_stage(scenario: Scenario, database: Database, model: LanguageModel
         connection=connection,
         epoch=epoch,
         phone=phone,
-        chats=ChatActivities(
-            turns, Thinking(turns, watched, to_prompt, clock, budget=budget), WatchedTools(TOOLS, transcript), clock
-        ),
+        chats=ChatActivities(turns, thinking, WatchedTools(TOOLS, transcript), clock),
         sending=SendingActivities(courier, Pacer(lambda: outbox.fetch_pace(connection.id), clock), clock),
         sleep=sleep,
     )

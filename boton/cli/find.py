@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from urllib.parse import quote
 
 import typer
 
@@ -17,7 +16,7 @@ from boton.domain.businesses import Business
 from boton.domain.chats import Chat
 from boton.domain.jid import parse_recipient
 from boton.errors import NotFound
-from boton.names import chat_workflow, connection_workflow, send_workflow
+from boton.names import chat_workflow, connection_workflow, send_workflow, workflow_page
 from boton.settings import Settings
 from boton.store.businesses import SqlBusinessStore
 from boton.store.chats import SqlChatStore
@@ -120,5 +119,8 @@ def _describe(found: _Found) -> list[str]:
 
 def _list_workflows(found: _Found, settings: Settings, statuses: dict[str, str]) -> list[str]:
     title = "Workflows:" if statuses else f"Workflows (Temporal at {settings.temporal_target} does not answer):"
-    page = f"{settings.temporal_ui}/namespaces/{quote(settings.temporal_namespace, safe='')}/workflows"
-    return [title, *(f"  {statuses.get(each, '?'):<12} {page}/{quote(each, safe='')}" for each in found.workflow_ids)]
+    ui, namespace = settings.temporal_ui, settings.temporal_namespace
+    return [
+        title,
+        *(f"  {statuses.get(each, '?'):<12} {workflow_page(ui, namespace, each)}" for each in found.workflow_ids),
+    ]

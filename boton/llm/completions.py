@@ -10,13 +10,15 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from boton.domain.tools import ToolCall
 from boton.errors import ModelMalformed
 from boton.ports import ModelAnswer
 
-_MOST_TOKENS = 2**31 - 1
+_MOST_TOKENS = 10**8
+"""Of one answer: the sum of a turn fits a database's integer."""
+
 _THINKING = re.compile(r".*</think>", re.DOTALL)
 _CALL_AS_TEXT = re.compile(r"<tool_call>.*?(?:</tool_call>|\Z)|\[TOOL_CALLS\].*", re.DOTALL)
 
@@ -50,35 +52,54 @@ class _Usage(_Part):
     completion_tokens: int | None = None
 
 
+class _Bill(_Part):
+    usage: _Usage | None = None
+
+
 class _Completion(_Part):
     choices: list[_Choice]
-    usage: _Usage | None = None
 
 
 def parse_answer(body: bytes, *, round: int) -> ModelAnswer:
     """round: how many rounds the turn has had; ids that we give to calls differ between rounds.
 
-    Raises pydantic's ValidationError or ModelMalformed.
+    Raises ModelMalformed, with what the answer cost.
     """
-    completion = _Completion.model_validate_json(body)
-    if not completion.choices:
-        raise ModelMalformed("The language model answered without a choice.")
-    choice = completion.choices[0]
+    counts = _read_counts(body)
+    choice = _read_choice(body)
+    if choice is None:
+        raise ModelMalformed("The language model's server did not answer with a chat completion.", **counts)
     text, calls = _visible(choice.message.content or ""), tuple(_read_calls(choice.message, round))
-    _check(choice, text, calls)
-    usage = completion.usage or _Usage()
-    counts = {"tokens_in": _count(usage.prompt_tokens), "tokens_out": _count(usage.completion_tokens)}
+    if (problem := _find_problem(choice, text, calls)) is not None:
+        raise ModelMalformed(problem, **counts)
     return ModelAnswer(text=text, calls=calls, **counts)
 
 
-def _check(choice: _Choice, text: str, calls: tuple[ToolCall, ...]) -> None:
+def _read_counts(body: bytes) -> dict[str, int]:
+    """What the answer cost, whatever it is worth."""
+    try:
+        usage = _Bill.model_validate_json(body).usage or _Usage()
+    except ValidationError:
+        usage = _Usage()
+    return {"tokens_in": _count(usage.prompt_tokens), "tokens_out": _count(usage.completion_tokens)}
+
+
+def _read_choice(body: bytes) -> _Choice | None:
+    """None of what is no completion: what pydantic raises is not to be chained to ours."""
+    try:
+        return next(iter(_Completion.model_validate_json(body).choices), None)
+    except ValidationError:
+        return None
+
+
+def _find_problem(choice: _Choice, text: str, calls: tuple[ToolCall, ...]) -> str | None:
     if choice.finish_reason == "content_filter":
-        raise ModelMalformed("The language model's server withheld the answer (content_filter).")
+        return "The language model's server withheld the answer (content_filter)."
     if text or calls:
-        return
+        return None
     if choice.finish_reason == "length":
-        raise ModelMalformed("The language model's answer was cut off before it said anything.")
-    raise ModelMalformed("The language model answered with an empty text.")
+        return "The language model's answer was cut off before it said anything."
+    return "The language model answered with an empty text."
 
 
 def _read_calls(message: _Message, round: int) -> Iterator[ToolCall]:

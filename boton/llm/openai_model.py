@@ -8,9 +8,8 @@ from __future__ import annotations
 import asyncio
 
 import openai
-from pydantic import ValidationError
 
-from boton.errors import ModelBusy, ModelError, ModelMalformed
+from boton.errors import ModelBusy, ModelError
 from boton.llm.completions import parse_answer
 from boton.llm.failures import translate
 from boton.llm.messages import to_request
@@ -39,8 +38,6 @@ class OpenAIModel(LanguageModel):
             failure = ModelBusy(f"The language model gave no answer within {self._timeout:g} s.")
         except openai.OpenAIError as error:
             failure = translate(error)
-        except ValidationError:
-            failure = ModelMalformed("The language model's server did not answer with a chat completion.")
         raise failure
 
     async def close(self) -> None:

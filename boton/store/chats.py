@@ -22,6 +22,7 @@ from boton.store.messages import list_messages
 from boton.store.rows import to_chat
 from boton.store.steps import lock_chat
 from boton.store.tables import ChatRow, TallyRow
+from boton.store.takeovers import take_over
 from boton.store.tally import change_tally
 
 __all__ = ["SqlChatStore", "add_aliases", "ensure_chats", "find_chat_id", "opted_out_event", "set_flags"]
@@ -42,6 +43,9 @@ class SqlChatStore:
     async def change_chat(self, business_id: str, jid: str, change: ChatChange, now: datetime) -> Chat:
         wanted = str(parse_jid(jid))
         return await self._db.write(lambda session: _change(session, business_id, wanted, change, now))
+
+    async def take_over(self, business_id: str, jid: str, now: datetime) -> Chat:
+        return await self._db.write(lambda session: _take_over(session, business_id, jid, now))
 
     async def list_messages(
         self, business_id: str, jid: str, *, limit: int, before: str | None = None, after: str | None = None
@@ -117,6 +121,15 @@ def _change(session: Session, business_id: str, jid: str, change: ChatChange, no
     session.flush()
     if opts_out:
         append_events(session, [opted_out_event(chat, now)])
+    return to_chat(chat)
+
+
+def _take_over(session: Session, business_id: str, jid: str, now: datetime) -> Chat:
+    """One that the bot has left to a human is theirs for longer, and stays so."""
+    chat = lock_chat(session, _find(session, business_id, jid).id)
+    events = take_over(session, chat, now, now) if chat.handed_off_at is None else []
+    session.flush()
+    append_events(session, events)
     return to_chat(chat)
 
 

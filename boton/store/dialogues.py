@@ -18,10 +18,15 @@ from boton.store.asking import ask
 from boton.store.chats import hand_back, set_flags
 from boton.store.follow_ups import cancel_planned, find_next, plan
 from boton.store.steps import end_conversation
-from boton.store.tables import DRAFTED, DUE, BusinessRow, ChatRow, ConversationRow, MessageRow
+from boton.store.tables import DRAFTED, DUE, BusinessRow, ChatRow, ConnectionRow, ConversationRow, MessageRow
 
 _IN_CHAT = select(col(MessageRow.id)).where(col(MessageRow.chat_id) == bindparam("chat_id")).limit(1)
-_DRAFTED = _IN_CHAT.where(DRAFTED)
+OF_ACTIVE = (
+    select(col(ConnectionRow.active)).where(col(ConnectionRow.id) == col(MessageRow.connection_id)).scalar_subquery()
+)
+"""Of messages: whether their connection is active. What is queued for one that the business has left is held."""
+
+_DRAFTED = _IN_CHAT.where(DRAFTED, OF_ACTIVE)
 _OWED = _IN_CHAT.where(DUE)
 
 
@@ -135,7 +140,7 @@ def quiet_end(session: Session, chat: ChatRow, now: datetime) -> datetime | None
 
 
 def is_drafted(session: Session, chat_id: str) -> bool:
-    """Whether something waits to be sent in this chat alone."""
+    """Whether something waits to be sent in this chat alone, and is not held."""
     return ask(session, _DRAFTED, chat_id=chat_id).first() is not None
 
 

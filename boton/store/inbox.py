@@ -46,6 +46,7 @@ from boton.store.optouts import opt_out, queue_confirmation
 from boton.store.receipts import Known, apply_receipt, record_receipts, record_whatsapp_ids
 from boton.store.steps import lock_ahead, lock_chat, show_in_chat
 from boton.store.tables import DUE, IN_FLIGHT, BusinessRow, ChatRow, ConnectionRow, MessageRow, SendRow
+from boton.store.takeovers import take_over
 
 _AT_ONCE = 20
 """500 in one transaction kept SQLite's other writers waiting for seconds (measured)."""
@@ -358,17 +359,5 @@ def _record_typed(recording: _Recording, chat: ChatRow, inbound: Inbound) -> Non
         answers_from=recording.connection.answers_from,
     )
     if not inbound.history and is_takeover(own_message):
-        _take_over(recording, chat, inbound.at)
+        recording.told += take_over(recording.session, chat, inbound.at, recording.now)
     recording.session.flush()
-
-
-def _take_over(recording: _Recording, chat: ChatRow, at: datetime) -> None:
-    until = at + timedelta(minutes=recording.business.takeover_minutes)
-    already_held = is_held(chat.takeover_until, None, recording.now)
-    is_older = chat.taken_over_at is not None and at < chat.taken_over_at.replace(microsecond=0)
-    if until <= recording.now or is_older:
-        return
-    chat.taken_over_at, chat.takeover_until = at, until
-    chat.handed_off_at = chat.handed_off_reason = None
-    if not already_held:
-        recording.tell(EventType.CHAT_TAKEN_OVER, jid=chat.jid, until=until.isoformat().replace("+00:00", "Z"))

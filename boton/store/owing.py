@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from sqlalchemy import bindparam, select
 from sqlmodel import Session, col
@@ -16,7 +17,7 @@ from boton.ids import Prefix, new_id
 from boton.store import follow_ups
 from boton.store.asking import ask
 from boton.store.briefs import is_goal_reached, read_earlier
-from boton.store.dialogues import find_open, quiet_end, why_not
+from boton.store.dialogues import OF_ACTIVE, find_open, quiet_end, why_not
 from boton.store.drafting import add_drafts
 from boton.store.staleness import SUPERSEDED, drop, is_stale, take_back
 from boton.store.tables import (
@@ -34,7 +35,7 @@ _OVER = (ConversationStatus.CANCELLED, ConversationStatus.EXPIRED, ConversationS
 
 
 _DRAFTS = (
-    select(col(MessageRow.connection_id), col(MessageRow.id), col(MessageRow.kind))
+    select(col(MessageRow.connection_id), col(MessageRow.id), col(MessageRow.kind), OF_ACTIVE)
     .where(col(MessageRow.chat_id) == bindparam("chat_id"), DRAFTED)
     .order_by(col(MessageRow.id))
 )
@@ -45,22 +46,45 @@ _OF_TRIGGER = select(TurnRow).where(
 
 
 def find_turn(session: Session, chat: ChatRow, now: datetime) -> TurnRow | None:
-    """The turn that is to be written, opened or found again; None: what is queued comes first, or nothing is due."""
-    if drafts_of(session, chat, now)[1] and not _take_back_stale(session, chat, now):
+    """The turn that is to be written, opened or found again; None: what is queued comes first, or nothing is due. What
+    is held, and stale, is taken back too.
+    """
+    drafts = _list_drafts(session, chat)
+    taken_back = bool(drafts) and _take_back_stale(session, chat, now)
+    if not taken_back and _that_may_leave(session, chat, drafts, now):
         return None
     due = still_due(session, chat, now)
     return _find_reply(session, chat, due, now) if due else _find_follow_up(session, chat, now)
 
 
 def drafts_of(session: Session, chat: ChatRow, now: datetime) -> tuple[str, Sequence[str]]:
-    """What is queued for this chat alone, oldest first, with its connection: that of the oldest. In quiet hours
-    follow-ups wait.
+    """What may leave now of what is queued for this chat alone, oldest first, and through which connection: that of the
+    oldest.
     """
-    rows = ask(session, _DRAFTS, chat_id=chat.id).all()
-    quiet = any(kind == MessageKind.FOLLOW_UP for _, _, kind in rows) and quiet_end(session, chat, now) is not None
-    going = [(connection, id) for connection, id, kind in rows if not (quiet and kind == MessageKind.FOLLOW_UP)]
-    first = going[0][0] if going else ""
-    return first, [id for connection, id in going if connection == first]
+    going = _that_may_leave(session, chat, _list_drafts(session, chat), now)
+    first = going[0].connection_id if going else ""
+    return first, [draft.id for draft in going if draft.connection_id == first]
+
+
+class _Draft(NamedTuple):
+    """active: whether its connection is; else it is held."""
+
+    connection_id: str
+    id: str
+    kind: str
+    active: bool
+
+
+def _list_drafts(session: Session, chat: ChatRow) -> list[_Draft]:
+    return [_Draft(*row) for row in ask(session, _DRAFTS, chat_id=chat.id)]
+
+
+def _that_may_leave(session: Session, chat: ChatRow, drafts: Sequence[_Draft], now: datetime) -> list[_Draft]:
+    """In quiet hours follow-ups wait."""
+    going = [draft for draft in drafts if draft.active]
+    if any(draft.kind == MessageKind.FOLLOW_UP for draft in going) and quiet_end(session, chat, now) is not None:
+        return [draft for draft in going if draft.kind != MessageKind.FOLLOW_UP]
+    return going
 
 
 def _take_back_stale(session: Session, chat: ChatRow, now: datetime) -> bool:

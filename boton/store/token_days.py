@@ -8,13 +8,35 @@ from sqlalchemy import bindparam, select, update
 from sqlmodel import Session, col
 
 from boton.domain.pacing import day_of, to_zone
+from boton.errors import NotFound
 from boton.store.asking import ask
+from boton.store.engine import Database
 from boton.store.inserts import insert_or_ignore
-from boton.store.tables import BusinessRow, TokenDayRow
+from boton.store.steps import lock_chat
+from boton.store.tables import BusinessRow, TokenDayRow, TurnRow
 
 _USED = select(col(TokenDayRow.tokens)).where(
     col(TokenDayRow.business_id) == bindparam("business_id"), col(TokenDayRow.day) == bindparam("day")
 )
+
+
+class SqlTokenStore:
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    async def count_spent(self, turn_id: str, tokens_in: int, tokens_out: int, now: datetime) -> None:
+        await self._db.write(lambda session: _count_spent(session, turn_id, tokens_in, tokens_out, now))
+
+
+def _count_spent(session: Session, turn_id: str, tokens_in: int, tokens_out: int, now: datetime) -> None:
+    """The chat is locked, as by all who write its turns."""
+    turn = session.get(TurnRow, turn_id)
+    if turn is None:
+        raise NotFound("turn", turn_id)
+    lock_chat(session, turn.chat_id)
+    session.refresh(turn)
+    count_tokens(session, session.get_one(BusinessRow, turn.business_id), tokens_in + tokens_out, now)
+    turn.tokens_in, turn.tokens_out = turn.tokens_in + tokens_in, turn.tokens_out + tokens_out
 
 
 def count_tokens(session: Session, business: BusinessRow, tokens: int, now: datetime) -> None:

@@ -14,12 +14,13 @@ from tests.acceptance.ports import LOOPBACK
 
 class ModelServer:
     """Answers "respuesta N a: <the last user message>". Set `thinking` to hold answers back until it is cleared,
-    `refusals` to the HTTP statuses of the next answers.
+    `refusals` to the HTTP statuses of the next answers; `says_nothing` makes it answer with empty texts.
     """
 
     def __init__(self) -> None:
         self.requests: list[dict[str, Any]] = []
         self.refusals: list[int] = []
+        self.says_nothing = False
         self._may_answer = threading.Event()
         self._may_answer.set()
         self._server = ThreadingHTTPServer((LOOPBACK, 0), self._handler())
@@ -54,6 +55,8 @@ class ModelServer:
         self._may_answer.wait(60)
         if self.refusals:
             return self.refusals.pop(0), {"error": {"message": "not now", "type": "server_error"}}
+        if self.says_nothing:
+            return 200, _completion("")
         said = [message["content"] for message in request["messages"] if message["role"] == "user"]
         return 200, _completion(f"respuesta {number} a: {said[-1] if said else ''}")
 

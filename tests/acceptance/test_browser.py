@@ -1,4 +1,4 @@
-"""The two pages, in Debian's chromium: the one at `/` and the simulator's phones."""
+"""The pages, in Debian's chromium: the dashboard at `/` and the simulator's phones."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from tests.acceptance.api import Api
 from tests.acceptance.simulator import Simulator
 from tests.acceptance.stack import ADMIN_PASSWORD, Stack
-from tests.acceptance.talk import Numbers
+from tests.acceptance.talk import ANSWER_SECONDS, Numbers, await_answer, await_stored
+from tests.acceptance.waiting import wait_for
 
 CHROMIUM = shutil.which("chromium")
 
@@ -85,6 +86,74 @@ def test_page_shows_the_connection_and_links(page: Page, shared: Stack) -> None:
         link = page.get_by_role("link", name=name).get_attribute("href") or ""
         assert link.rstrip("/") == shared.up()[key]
     expect(page.get_by_role("link", name="Documentación de la API")).to_be_visible()
+
+
+def show_chat(page: Page, stack: Stack, number: str) -> Locator:
+    """The chat's line on the page of chats, come to by the links."""
+    log_in(page, stack)
+    section = page.locator("section", has=page.get_by_role("heading", name="Mi Negocio"))
+    section.get_by_role("link", name="Ver los chats").click()
+    return page.locator("li", has_text=f"+{number}")
+
+
+def test_operator_takes_a_chat_over_and_hands_it_back(
+    page: Page, shared: Stack, simulator: Simulator, numbers: Numbers
+) -> None:
+    number = numbers.next()
+    simulator.write(number, "hola")
+    await_answer(simulator, number, "hola")
+    line = show_chat(page, shared, number)
+    line.get_by_role("button", name="Tomar el chat").click()
+    expect(line).to_contain_text("Lo atiende una persona hasta")
+    simulator.write(number, "¿hay alguien?")
+    await_stored(shared.api, number, "¿hay alguien?")
+    line.get_by_role("button", name="Devolver al bot").click()
+    expect(line).to_contain_text("Lo atiende el bot")
+    simulator.write(number, "¿y ahora?")
+    await_answer(simulator, number, "¿y ahora?")
+    assert len(simulator.received(number)) == 2
+
+
+def test_bot_is_switched_off_in_one_chat(page: Page, shared: Stack, simulator: Simulator, numbers: Numbers) -> None:
+    number = numbers.next()
+    simulator.write(number, "hola")
+    await_answer(simulator, number, "hola")
+    line = show_chat(page, shared, number)
+    line.get_by_role("button", name="Apagar el bot").click()
+    expect(line).to_contain_text("Nadie lo atiende")
+    assert shared.api.get(f"/chats/{number}")["botEnabled"] is False
+    line.get_by_role("button", name="Encender el bot").click()
+    expect(line).to_contain_text("Lo atiende el bot")
+
+
+@pytest.mark.parametrize("width", [1100, 390])
+def test_chats_and_conversations_fit_the_screen(
+    page: Page, shared: Stack, simulator: Simulator, numbers: Numbers, tmp_path: Path, width: int
+) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    plain, led, mother = numbers.take(3)
+    simulator.write(plain, "hola")
+    await_answer(simulator, plain, "hola")
+    shared.api.patch_chat(plain, name="Juan Carlos Pérez", optedOut=True)
+    shared.api.patch_chat(mother, untouchable=True, name="Mamá")
+    shared.api.send(led, instruction="Ofrecé un turno para mañana a las 10 o a las 16, y confirmá el nombre. " * 4)
+    wait_for(lambda: simulator.received(led), ANSWER_SECONDS, "the opening")
+    line = show_chat(page, shared, led)
+    expect(line).to_contain_text("Espera al cliente")
+    assert (line.get_by_role("link", name="ver en Temporal").get_attribute("href") or "").startswith(
+        shared.up()["temporalUi"]
+    )
+    assert_fits(page)
+    page.screenshot(path=tmp_path / f"chats-{width}.png", full_page=True)
+    line.get_by_role("link", name="Espera al cliente").click()
+    expect(page.locator("main")).to_contain_text("Ofrecé un turno")
+    assert_fits(page)
+    page.screenshot(path=tmp_path / f"conversations-{width}.png", full_page=True)
+
+
+def assert_fits(page: Page) -> None:
+    """Nothing is to be scrolled to sideways."""
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
 def test_customer_played_by_hand_is_answered(page: Page, shared: Stack, simulator: Simulator, numbers: Numbers) -> None:

@@ -74,6 +74,22 @@ def test_server_that_fails_for_a_while_is_asked_again(stack: Stack, model: Model
     assert len(stack.simulator.received(customer)) == 1
 
 
+def test_model_that_says_nothing_is_paid_twice_and_a_human_has_the_chat(
+    stack: Stack, model: ModelServer, numbers: Numbers
+) -> None:
+    customer, newcomer = numbers.take(2)
+    model.says_nothing = True
+    try:
+        stack.simulator.write(customer, "¿me oyen?")
+        await_stored(stack.api, customer, "¿me oyen?")
+        wait_for(lambda: stack.api.get(f"/chats/{customer}")["heldBy"] == "human", ANSWER_SECONDS, "the hand-off")
+    finally:
+        model.says_nothing = False
+    let_model_pass(stack, newcomer)
+    assert model.asked("¿me oyen?") == 2
+    assert stack.simulator.received(customer) == []
+
+
 def test_human_who_takes_over_while_the_model_thinks_is_not_interrupted(
     stack: Stack, model: ModelServer, numbers: Numbers
 ) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import pytest
+from sqlmodel import Session, select
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
@@ -18,19 +19,21 @@ from boton.domain.conversations import MODEL_ROUNDS, TurnBrief
 from boton.domain.gateway import GatewayEvent, Inbound
 from boton.domain.sends import AcceptedSend, SendKind
 from boton.domain.tools import ToolCall
-from boton.errors import ModelBusy, ModelContextTooLong, ModelMalformed, ModelRefused
+from boton.errors import ModelBusy, ModelContextTooLong, ModelMalformed, ModelRefused, ModelUseless
 from boton.llm.own_tools import OWN_TOOLS
 from boton.llm.prompts import build_prompt
 from boton.llm.tools import ToolRegistry
 from boton.ports import Prompt
 from boton.store.inbox import SqlInboxStore
 from boton.store.sends import SqlSendStore
-from boton.store.tables import MessageRow
+from boton.store.tables import MessageRow, TokenDayRow, TurnRow
+from boton.store.token_days import SqlTokenStore
 from boton.store.turns import SqlTurnStore
 from tests.activities.conftest import Bench
 from tests.activities.fakes import AT, ScriptedModel
 from tests.store.builders import a_send, jid_of
 from tests.waiting import until
+from workflows import policies
 
 SECONDS = 20
 CUSTOMER = "5491122223333"
@@ -47,7 +50,8 @@ def to_prompt(brief: TurnBrief, budget: int, with_tools: bool) -> Prompt:
 
 def chats(bench: Bench, model: ScriptedModel) -> ChatActivities:
     turns = SqlTurnStore(bench.database)
-    return ChatActivities(turns, Thinking(turns, model, to_prompt, bench.clock), TOOLS, bench.clock)
+    asking = Thinking(turns, SqlTokenStore(bench.database), model, to_prompt, bench.clock)
+    return ChatActivities(turns, asking, TOOLS, bench.clock)
 
 
 async def advance(activities: ChatActivities, chat_id: str) -> NextStep:
@@ -283,6 +287,78 @@ async def test_silence_without_a_tool_is_none(bench: Bench) -> None:
         await advance_to_the_end(chats(bench, ScriptedModel(lambda _: next(answers))), chat_id)
 
 
+async def spent(bench: Bench) -> tuple[tuple[int, int], int]:
+    """Of the only turn, in and out; and of the business's day."""
+
+    def read(session: Session) -> tuple[tuple[int, int], int]:
+        turn, day = session.exec(select(TurnRow)).one(), session.exec(select(TokenDayRow)).one_or_none()
+        return (turn.tokens_in, turn.tokens_out), day.tokens if day else 0
+
+    return await bench.database.read(read)
+
+
+async def test_useless_answer_is_paid_for_and_asked_for_once_more(bench: Bench) -> None:
+    chat_id = await a_customer_writes(bench, "hola")
+    answers: Iterator[str | Exception] = iter([ModelMalformed("empty", tokens_in=11, tokens_out=7), "buenas"])
+    model = ScriptedModel(lambda _: next(answers))
+    step = await advance(chats(bench, model), chat_id)
+    assert await texts(bench, step.message_ids) == [("buenas", "queued")]
+    assert await spent(bench) == ((11 + 3, 7 + 5), 26)
+    first, second = (prompt.key for prompt in model.asked)
+    assert first != second, "a server that knows the key would give the same answer again"
+
+
+async def test_second_useless_answer_is_the_last_that_is_paid_for(bench: Bench) -> None:
+    chat_id = await a_customer_writes(bench, "hola")
+    model = ScriptedModel(lambda _: ModelMalformed("empty", tokens_in=11, tokens_out=7))
+    activities = chats(bench, model)
+    with pytest.raises(ModelUseless):
+        await advance(activities, chat_id)
+    assert len(model.asked) == 2
+    assert await spent(bench) == ((22, 14), 36)
+    assert {ModelUseless.__name__, ModelRefused.__name__} <= set(policies.FINAL_ERRORS)
+
+
+async def test_server_that_is_busy_after_a_useless_answer_is_not_paid_again_and_again(bench: Bench) -> None:
+    chat_id = await a_customer_writes(bench, "hola")
+    answers: Iterator[Exception] = iter([ModelMalformed("empty", tokens_in=11, tokens_out=7), ModelBusy("429")])
+    with pytest.raises(ModelUseless):
+        await advance(chats(bench, ScriptedModel(lambda _: next(answers))), chat_id)
+
+
+async def test_call_of_a_tool_that_was_not_offered_is_paid_for(bench: Bench) -> None:
+    chat_id = await a_customer_writes(bench, "hola")
+    with pytest.raises(ModelUseless):
+        await advance_to_the_end(chats(bench, ScriptedModel(lambda _: WRONG)), chat_id)
+    assert await spent(bench) == ((3 * 4, 5 * 4), 8 * 4)
+
+
+async def test_silence_after_a_tool_is_paid_for(bench: Bench) -> None:
+    chat_id = await a_customer_writes(bench, "hola")
+    answers: Iterator[ToolCall | Exception] = iter([HAND_OFF, ModelMalformed("nothing", tokens_in=11, tokens_out=7)])
+    await advance_to_the_end(chats(bench, ScriptedModel(lambda _: next(answers))), chat_id)
+    assert await spent(bench) == ((11 + 3, 7 + 5), 26)
+
+
+async def test_answer_that_cost_nothing_is_temporals_to_retry(bench: Bench) -> None:
+    """No chat completion at all: something stands between us and the server for a while."""
+    chat_id = await a_customer_writes(bench, "hola")
+    model = ScriptedModel(lambda _: ModelMalformed("HTML"))
+    with pytest.raises(ModelMalformed):
+        await advance(chats(bench, model), chat_id)
+    assert len(model.asked) == 1
+
+
+async def test_budget_that_useless_answers_have_used_up_ends_the_asking(bench: Bench) -> None:
+    chat_id = await a_customer_writes(bench, "hola")
+    model = ScriptedModel(lambda _: ModelMalformed("empty", tokens_in=10**6))
+    with pytest.raises(ModelUseless):
+        await advance(chats(bench, model), chat_id)
+    step = await advance(chats(bench, model), chat_id)
+    assert (step.state, step.holder) == ("rest", Holder.HUMAN)
+    assert len(model.asked) == 2
+
+
 async def test_window_that_is_too_small_gets_less_of_the_history_each_time(bench: Bench) -> None:
     chat_id = await a_customer_writes(bench, "hola")
     answers: Iterator[str | Exception] = iter([ModelContextTooLong("8k"), ModelContextTooLong("8k"), "buenas"])
@@ -342,6 +418,15 @@ async def test_given_up_openings_fail_and_the_written_ones_stay(bench: Bench) ->
     await ActivityEnvironment().run(activities.compose_openings, ComposeOpenings(ids[:1]))
     await ActivityEnvironment().run(activities.give_up_openings, ComposeOpenings(ids, code="model_timeout"))
     assert await texts(bench, ids) == [("buen día", "queued"), (None, "failed")]
+
+
+async def test_opening_of_useless_answers_fails_and_is_paid_for(bench: Bench) -> None:
+    send = await an_instruction(bench, 1)
+    ids = tuple(one.message_id for one in send.recipients)
+    model = ScriptedModel(lambda _: ModelMalformed("empty", tokens_in=11, tokens_out=7))
+    await ActivityEnvironment().run(chats(bench, model).compose_openings, ComposeOpenings(ids))
+    assert await texts(bench, ids) == [(None, "failed")]
+    assert await spent(bench) == ((22, 14), 36)
 
 
 async def test_an_opening_that_the_model_refuses_fails_alone_and_at_once(bench: Bench) -> None:

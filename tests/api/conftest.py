@@ -206,6 +206,13 @@ async def tenant(app: FastAPI, store: Database, clock: Clock) -> AsyncIterator[T
 
 
 @pytest_asyncio.fixture
+async def browser(app: FastAPI, tenant: Tenant) -> AsyncIterator[httpx.AsyncClient]:
+    """Follows redirects and keeps cookies; there is one business."""
+    async with ask(app, follow_redirects=True) as http:
+        yield http
+
+
+@pytest_asyncio.fixture
 async def stranger(app: FastAPI, store: Database, clock: Clock) -> AsyncIterator[Tenant]:
     """Another business."""
     async with ask(app) as http:

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import httpx
 import pytest
-import pytest_asyncio
 from fastapi import FastAPI
 
 from api.dashboard.admin import PASSWORD_KEY, AdminAccess, GuessBrake
@@ -17,28 +16,8 @@ from api.services import Services
 from boton.passwords import hash_password
 from boton.store.engine import Database
 from boton.store.meta import SqlMetaStore
+from tests.api.browsing import find, form_token, log_in
 from tests.api.conftest import BASE, PASSWORD, Tenant, ask, check_problem, replaced
-
-
-@pytest_asyncio.fixture
-async def browser(app: FastAPI, tenant: Tenant) -> AsyncIterator[httpx.AsyncClient]:
-    """Follows redirects and keeps cookies; there is one business."""
-    async with ask(app, follow_redirects=True) as http:
-        yield http
-
-
-async def log_in(browser: httpx.AsyncClient, password: str = PASSWORD) -> httpx.Response:
-    return await browser.post("/dashboard/login", data={"password": password})
-
-
-def find(pattern: str, page: str) -> str:
-    found = re.search(pattern, page)
-    assert found, pattern
-    return found[1]
-
-
-def form_token(page: str) -> str:
-    return find(r'name="form_token" value="([^"]+)"', page)
 
 
 async def test_without_the_password_nothing_is_shown(browser: httpx.AsyncClient) -> None:

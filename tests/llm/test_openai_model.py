@@ -235,6 +235,23 @@ async def test_malformed_answers(server: ModelServer, behave: Behaviour) -> None
     assert_tells_nothing(error)
 
 
+PAID = ("null content", "empty text", "thoughts without answer", "cut off", "withheld", "a call without a name")
+
+
+@pytest.mark.parametrize("name", PAID)
+async def test_malformed_answer_tells_what_it_cost(server: ModelServer, name: str) -> None:
+    error = await fail(server, MALFORMED[name])
+    assert isinstance(error, ModelMalformed)
+    assert (error.tokens_in, error.tokens_out) == (11, 7)
+
+
+@pytest.mark.parametrize("body", [{"choices": [], "usage": {"prompt_tokens": 11, "completion_tokens": 7}}, [SECRET]])
+async def test_answer_without_a_choice_costs_what_its_server_says(server: ModelServer, body: object) -> None:
+    error = await fail(server, answers(body))
+    assert isinstance(error, ModelMalformed)
+    assert error.tokens_in + error.tokens_out == (18 if isinstance(body, dict) else 0)
+
+
 @pytest.mark.parametrize("behave", [misbehaviour.hangs_up, misbehaviour.breaks_off])
 async def test_a_broken_connection_is_worth_another_try(server: ModelServer, behave: Behaviour) -> None:
     assert isinstance(await fail(server, behave), ModelBusy)
@@ -283,10 +300,18 @@ async def test_a_server_that_counts_no_tokens(server: ModelServer, model: OpenAI
 
 
 async def test_a_server_that_counts_nonsense(server: ModelServer, model: OpenAIModel) -> None:
+    """What a turn adds up of it must fit a database's integer."""
     usage = {"prompt_tokens": 2**40, "completion_tokens": -1}
     server.behave = answers({"choices": [{"message": {"content": "Hola"}}], "usage": usage})
     answer = await model.answer(ASKED)
-    assert (answer.tokens_in, answer.tokens_out) == (2**31 - 1, 0)
+    assert (answer.tokens_in, answer.tokens_out) == (10**8, 0)
+
+
+@pytest.mark.parametrize("usage", ["many", [], {"prompt_tokens": "many"}, {"prompt_tokens": {}}])
+async def test_a_server_whose_count_cannot_be_read(server: ModelServer, model: OpenAIModel, usage: object) -> None:
+    server.behave = answers({"choices": [{"message": {"content": "Hola"}}], "usage": usage})
+    answer = await model.answer(ASKED)
+    assert (answer.text, answer.tokens_in, answer.tokens_out) == ("Hola", 0, 0)
 
 
 @pytest.mark.parametrize(

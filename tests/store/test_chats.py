@@ -3,7 +3,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import psycopg
 import pytest
@@ -11,7 +11,7 @@ from sqlalchemy import Engine, create_engine, func, select
 from sqlmodel import Session
 
 from boton.domain.businesses import Tally
-from boton.domain.chats import Chat, ChatChange
+from boton.domain.chats import Chat, ChatChange, Holder
 from boton.domain.events import EventType
 from boton.errors import InvalidRecipient, NotFound
 from boton.ports import Page
@@ -292,6 +292,13 @@ async def _take_over(database: Database, chat_id: str) -> None:
     await database.write(take_over)
 
 
+async def _hand_off(database: Database, chat_id: str) -> None:
+    def hand_off(session: Session) -> None:
+        lock_chat(session, chat_id).handed_off_at = NOW
+
+    await database.write(hand_off)
+
+
 @pytest.mark.parametrize(("bot_enabled", "until"), [(True, None), (False, at(3600)), (None, at(3600))])
 async def test_only_enabling_the_bot_ends_a_takeover(
     database: Database, chats: SqlChatStore, bot_enabled: bool | None, until: datetime | None
@@ -304,6 +311,37 @@ async def test_only_enabling_the_bot_ends_a_takeover(
     row = await database.read(lambda session: session.get_one(ChatRow, chat.id).model_dump())
     assert (row["taken_over_at"] is None) is (until is None)
     assert row["bot_decided"] is (bot_enabled is not None)
+
+
+async def test_chat_taken_over_is_a_humans_for_a_while(database: Database, chats: SqlChatStore) -> None:
+    business, _ = await a_business(database)
+    await chats.change_chat(business.id, JUAN, ChatChange(bot_enabled=True), NOW)
+    taken = await chats.take_over(business.id, JUAN_WITHOUT_9, NOW)
+    assert (taken.held_by(NOW), taken.takeover_until) == (Holder.HUMAN, NOW + timedelta(minutes=120))
+    again = await chats.take_over(business.id, JUAN, at(60))
+    assert again.takeover_until == at(60) + timedelta(minutes=120)
+    page = await SqlEventStore(database).list_events(business.id, 0, 10)
+    assert [event.type for event in page.events] == [EventType.CHAT_TAKEN_OVER]
+    assert page.events[0].data == {"jid": JUAN, "until": "2026-03-02T17:00:00Z"}
+
+
+async def test_chat_that_the_bot_left_to_a_human_is_not_held_for_a_shorter_time(
+    database: Database, chats: SqlChatStore
+) -> None:
+    business, _ = await a_business(database)
+    chat = await chats.change_chat(business.id, JUAN, ChatChange(bot_enabled=True), NOW)
+    await _hand_off(database, chat.id)
+    assert await chats.take_over(business.id, JUAN, at(60)) == await chats.fetch_chat(business.id, JUAN)
+    later = await chats.fetch_chat(business.id, JUAN)
+    assert (later.handed_off_at, later.takeover_until) == (NOW, None)
+
+
+async def test_nobody_takes_over_a_chat_that_is_not_there(database: Database, chats: SqlChatStore) -> None:
+    business, _ = await a_business(database)
+    stranger, _ = await a_business(database)
+    await chats.change_chat(business.id, JUAN, ChatChange(), NOW)
+    with pytest.raises(NotFound):
+        await chats.take_over(stranger.id, JUAN, NOW)
 
 
 async def test_name_given_by_patch_is_ours(database: Database, chats: SqlChatStore) -> None:

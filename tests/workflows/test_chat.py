@@ -11,7 +11,7 @@ import pytest_asyncio
 from temporalio.client import WorkflowExecutionStatus
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
-from temporalio.worker import Worker
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from activities.chatting import AdvanceChat, NextStep, RunTool
 from activities.sending import BatchStep, SendMessages
@@ -21,6 +21,7 @@ from boton.temporal import DATA_CONVERTER, prepare_namespace, sandbox_runner
 from tests.temporal_server import CONTINUE_AFTER
 from tests.waiting import eventually, until
 from tests.workflows.conftest import Script, Stage
+from workflows import policies
 from workflows.chat import ChatInput, ChatWorkflow
 
 BUSINESS = "biz_1"
@@ -138,6 +139,31 @@ async def test_reply_that_was_cut_short_is_no_turn_and_goes_on(stage: Stage) -> 
     await stage.starter.look_at_chat(chat_id, BUSINESS)
     assert "turns: 1" in await is_resting(stage, chat_id)
     assert len(stage.script.calls["send_messages"]) == 2
+
+
+async def test_reply_that_no_link_takes_does_not_hold_the_chat_up_for_ever(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The business may have left that connection: the store is asked anew what is to be sent, and through which.
+
+    Without the sandbox, in which the time that a link may be absent cannot be made shorter.
+    """
+    monkeypatch.setattr(policies, "LINK_ABSENT", timedelta(seconds=1))
+    left = NextStep(state="send", connection_id="con_left", message_ids=("msg_1",), holder="bot")
+    stage.script.will("advance_chat", left, send(stage, "msg_2"))
+    chat_id, queue = stage.id("cht"), stage.id("queue")
+    chat = {"id": names.chat_workflow(chat_id), "task_queue": queue}
+    worker = Worker(
+        stage.client,
+        task_queue=queue,
+        workflows=[ChatWorkflow],
+        activities=[stage.script.advance_chat],
+        workflow_runner=UnsandboxedWorkflowRunner(),
+    )
+    async with worker:
+        await stage.client.start_workflow(ChatWorkflow.run, ChatInput(chat_id), **chat)
+        assert "turns: 1" in await is_resting(stage, chat_id)
+    assert stage.script.calls["send_messages"] == [SendMessages(("msg_2",))]
 
 
 async def test_refused_turn_is_given_up_with_the_reason(stage: Stage) -> None:
