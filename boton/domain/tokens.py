@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from functools import lru_cache
 from math import ceil
 
 DEFAULT_BUDGET = 12_000
@@ -32,8 +33,11 @@ _FOREIGN = re.compile(r"[^\x00-\x7f\U00010000-\U0010ffff]")
 _EMOJI = re.compile(r"[\U00010000-\U0010ffff]")
 
 
+@lru_cache(maxsize=1024)
 def estimate_tokens(text: str) -> int:
-    """At least what a tokenizer would count of ordinary text, in whole tokens."""
+    """At least what a tokenizer would count of ordinary text, in whole tokens. A dialogue is told anew with each turn:
+    what was counted lately is remembered.
+    """
     signs, capitals = len(_SIGN.findall(text)), len(_CAPITAL.findall(text))
     foreign, emoji = _FOREIGN.findall(text), len(_EMOJI.findall(text))
     bytes = len("".join(foreign).encode("utf-8", "surrogatepass"))
