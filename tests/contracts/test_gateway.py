@@ -1,4 +1,4 @@
-"""What every WhatsApp gateway promises (boton/ports.py), whatever network is behind it."""
+"""What every WhatsApp gateway promises (boton/ports/gateway.py), whatever network is behind it."""
 
 from __future__ import annotations
 
