@@ -136,6 +136,5 @@ class SendingActivities:
 
 async def _wait_heartbeating(task: asyncio.Task[BatchStep]) -> None:
     """Waits for the task's end, whatever it is, without ever cancelling it."""
-    while not task.done():
+    while not (await asyncio.wait({task}, timeout=_HEARTBEAT_SECONDS))[0]:
         activity.heartbeat()
-        await asyncio.wait({task}, timeout=_HEARTBEAT_SECONDS)

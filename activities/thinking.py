@@ -131,7 +131,6 @@ def _may_call(brief: TurnBrief) -> bool:
 
 async def wait_heartbeating(task: asyncio.Task[T]) -> T:
     """Lets Temporal know that the worker lives; a cancelled attempt leaves the task to its end."""
-    while not task.done():
+    while not (await asyncio.wait({task}, timeout=_HEARTBEAT_SECONDS))[0]:
         activity.heartbeat()
-        await asyncio.wait({task}, timeout=_HEARTBEAT_SECONDS)
     return task.result()

@@ -38,10 +38,11 @@ def close(session: Session, chat: ChatRow, turn: TurnRow, parts: Sequence[str], 
             _write_opening(session, turn, "\n\n".join(parts))
             return []
         case Occasion.REPLY:
+            chat.last_turn_at, chat.next_step_at = turn.created_at.replace(microsecond=0), now
             _settle_due(session, turn, AnswerDecision.ANSWERED)
         case Occasion.FOLLOW_UP:
+            chat.last_turn_at, chat.next_step_at = turn.created_at.replace(microsecond=0), now
             follow_ups.end(session.get_one(FollowUpRow, turn.trigger_id), now, done=True)
-    chat.last_turn_at, chat.next_step_at = turn.created_at.replace(microsecond=0), now
     return _speak(session, chat, turn, parts, now)
 
 

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, Protocol, TypeVar, cast
@@ -204,20 +204,27 @@ class _SqliteRunner:
         self._reader.dispose()
 
     def _write_for_ever(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            started = time.monotonic()
-            more = self._write_group(job)
-            if not more:
-                return
-            if not self._jobs.empty() or time.monotonic() - started > _LONG_SECONDS:
-                time.sleep(_GAP_SECONDS)
+        """Its connection stays its own: to fetch and return one for each group costs as much as a small statement."""
+        with ExitStack() as opened:
+            connection: Connection | None = None
+            while (job := self._jobs.get()) is not None:
+                started = time.monotonic()
+                try:
+                    connection = connection or opened.enter_context(self._writer.connect())
+                except BaseException as error:  # noqa: BLE001 - it belongs to the caller
+                    job.settle(error)
+                    continue
+                if not self._write_group(connection, job):
+                    return
+                if not self._jobs.empty() or time.monotonic() - started > _LONG_SECONDS:
+                    time.sleep(_GAP_SECONDS)
 
-    def _write_group(self, first: _Job) -> bool:
+    def _write_group(self, connection: Connection, first: _Job) -> bool:
         """One commit for `first` and whatever waits behind it; False when the end was asked for."""
         done: list[_Job] = []
         job: _Job | None = first
         try:
-            with self._writer.begin() as connection:
+            with connection.begin():
                 enough = time.monotonic() + _GROUP_SECONDS
                 while job is not None:
                     done.append(job)

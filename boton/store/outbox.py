@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import and_, select
+from sqlalchemy import and_, bindparam, select
 from sqlmodel import Session, col
 
 from boton.domain.events import NewEvent
@@ -17,6 +17,7 @@ from boton.errors import NotFound, StaleEpoch
 from boton.ports import Idle, NumberPace, Preview, Result
 from boton.store import pace
 from boton.store.advancing import lock_in_order, next_step
+from boton.store.asking import ask
 from boton.store.claims import claim, settle_forbidden, to_attempt
 from boton.store.connections import own
 from boton.store.dialogues import quiet_end, settle_drafts
@@ -24,11 +25,12 @@ from boton.store.ending import count_messages, end_halted, lock_sends
 from boton.store.engine import Database
 from boton.store.estimating import estimate_rest
 from boton.store.events import append_events
+from boton.store.numbers import own_number
 from boton.store.results import record_results
 from boton.store.rows import to_send
 from boton.store.staleness import is_aimless, is_stale, take_back
 from boton.store.steps import end_failed_opening, lock_chat, lock_message, move
-from boton.store.tables import IN_FLIGHT, BusinessRow, ChatRow, MessageRow, SendRow, TurnRow
+from boton.store.tables import IN_FLIGHT, ChatRow, MessageRow, SendRow, TurnRow
 
 _ASKED_AGAIN = 100
 _NOT_ON_WHATSAPP = MessageError(code="not_on_whatsapp", detail="this number is not on WhatsApp")
@@ -133,17 +135,21 @@ def _lock_send(session: Session, send_id: str, connection_id: str) -> SendRow:
     return row
 
 
+_CHAT_ID = select(col(MessageRow.chat_id)).where(
+    col(MessageRow.id) == bindparam("id"), col(MessageRow.connection_id) == bindparam("connection_id")
+)
+
+
 def _claim_message(
     session: Session, message_id: str, connection_id: str, epoch: int, now: datetime, *, flows: bool
 ) -> Attempt | Idle | None:
-    connection = own(session, connection_id, epoch)
-    business = session.get_one(BusinessRow, connection.business_id)
-    if flows and not pace.pacing_of(business, connection).is_unpaced(Lane.FAST):
+    number = own_number(session, connection_id, epoch)
+    if flows and not number.pacing.is_unpaced(Lane.FAST):
         return Idle(why="paced")
-    found = session.get(MessageRow, message_id)
-    if found is None or found.connection_id != connection_id:
+    chat_id = ask(session, _CHAT_ID, id=message_id, connection_id=connection_id).scalar_one_or_none()
+    if chat_id is None:
         return None
-    chat = lock_chat(session, found.chat_id)
+    chat = lock_chat(session, chat_id)
     row = lock_message(session, message_id)
     if row is None or row.status != MessageStatus.QUEUED or _has_to_wait(session, chat, row, now):
         return None

@@ -173,8 +173,8 @@ def _open(
             created_at=now,
         )
         session.add(turn)
-        session.flush()
     chat.turn_id, chat.next_step_at = turn.id, now
+    session.flush()
     return turn
 
 

@@ -1,13 +1,15 @@
 import asyncio
+import gc
 import sqlite3
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
-from sqlalchemy import select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import event, select, text, update
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlmodel import Session, col
 
 from boton.store.engine import Database, open_database
@@ -254,3 +256,29 @@ async def test_error_of_the_database_shows_no_value(database: Database) -> None:
     told = "".join(traceback.format_exception(raised.value))
     assert "UPDATE meta" in told
     assert "secreto" not in told
+
+
+async def test_store_that_cannot_be_opened_fails_its_callers_until_it_can(tmp_path: Path) -> None:
+    folder = tmp_path / "later"
+    database = open_database(f"sqlite:///{folder / 'boton.db'}")
+    try:
+        with pytest.raises(OperationalError):
+            await database.write(lambda session: session.execute(text("SELECT 1")).scalar_one())
+        folder.mkdir()
+        assert await database.write(lambda session: session.execute(text("SELECT 1")).scalar_one()) == 1
+    finally:
+        await database.close()
+
+
+async def test_rows_that_were_read_are_held_until_the_transaction_ends(database: Database) -> None:
+    statements: list[str] = []
+
+    def read_twice(session: Session) -> None:
+        event.listen(session.connection(), "before_cursor_execute", lambda *told: statements.append(told[2]))
+        session.get(MetaRow, "twice")
+        gc.collect()
+        session.get(MetaRow, "twice")
+
+    await database.write(lambda session: session.add(MetaRow(key="twice", value="1")))
+    await database.read(read_twice)
+    assert len(statements) == 1
