@@ -332,8 +332,8 @@ class Link:
             if events:
                 recorded = await self._inbox.record_events(self._connection.id, self._epoch, events, utc_now())
                 cursor = events[-1].cursor
-                self._count(events, recorded)
                 self._wake(recorded.owed, recorded.quiet_seconds)
+                self._count(events, recorded)
             await self._say_again()
             if events and all(isinstance(event.body, Receipt) for event in events):
                 await sleep_until(self._stop, _RECEIPTS_REST)

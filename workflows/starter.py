@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,6 +15,7 @@ from temporalio.common import (
     TypedSearchAttributes,
     WorkflowIDConflictPolicy,
 )
+from temporalio.service import RPCError, RPCStatusCode
 
 from boton import names
 from boton.domain.messages import Lane
@@ -23,6 +26,8 @@ from workflows.send import SendInput
 
 _BUSINESS = SearchAttributeKey.for_keyword(names.SEARCH_BUSINESS)
 _STATUS = SearchAttributeKey.for_keyword(names.SEARCH_STATUS)
+_LATELY_SECONDS = 60.0
+_REMEMBERED = 10_000
 _RPC_TIMEOUT = timedelta(seconds=5)
 
 
@@ -31,6 +36,7 @@ class TemporalStarter:
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._lately = _Lately()
 
     async def start_send(
         self, send_id: str, business_id: str, connection_id: str, *, lanes: Sequence[Lane], wake: bool = False
@@ -46,16 +52,30 @@ class TemporalStarter:
         )
 
     async def look_at_chat(self, chat_id: str, business_id: str, *, quiet_seconds: float = 0.0) -> None:
-        await self._start(
-            names.CHAT_WORKFLOW,
-            ChatInput(chat_id),
-            id=names.chat_workflow(chat_id),
-            business_id=business_id,
-            summary="The bot's side of one chat",
-            status="waiting",
-            start_signal=names.LOOK,
-            signal_args=[quiet_seconds] if quiet_seconds else [],
-        )
+        """One that was looked at lately runs still, as a rule: a signal is all it needs then."""
+        id, arguments = names.chat_workflow(chat_id), [quiet_seconds] if quiet_seconds else []
+        if not (self._lately.has(id) and await self._signal(id, arguments)):
+            await self._start(
+                names.CHAT_WORKFLOW,
+                ChatInput(chat_id),
+                id=id,
+                business_id=business_id,
+                summary="The bot's side of one chat",
+                status="waiting",
+                start_signal=names.LOOK,
+                signal_args=arguments,
+            )
+        self._lately.add(id)
+
+    async def _signal(self, id: str, arguments: Sequence[Any]) -> bool:
+        """Whether a run of it took the look."""
+        try:
+            await self._client.get_workflow_handle(id).signal(names.LOOK, args=arguments, rpc_timeout=_RPC_TIMEOUT)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            return False
+        return True
 
     async def start_reminder(
         self, reminder_id: str, business_id: str, *, due_at: datetime | None, wake: bool = False
@@ -105,3 +125,19 @@ class TemporalStarter:
             ),
             rpc_timeout=_RPC_TIMEOUT,
         )
+
+
+class _Lately:
+    """Workflows that were signalled within the last minute, the newest of them."""
+
+    def __init__(self) -> None:
+        self._until: OrderedDict[str, float] = OrderedDict()
+
+    def has(self, id: str) -> bool:
+        return self._until.get(id, 0.0) > time.monotonic()
+
+    def add(self, id: str) -> None:
+        self._until[id] = time.monotonic() + _LATELY_SECONDS
+        self._until.move_to_end(id)
+        if len(self._until) > _REMEMBERED:
+            self._until.popitem(last=False)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
+from typing import Any
 
-from sqlalchemy import bindparam, or_, select
+from sqlalchemy import Row, bindparam, or_, select
 from sqlmodel import Session, col
 
 from boton.domain.chats import AnswerDecision
@@ -78,7 +79,12 @@ def is_goal_reached(earlier: Sequence[EarlierConversation]) -> bool:
 
 
 _ENDED = (
-    select(ConversationRow)
+    select(
+        col(ConversationRow.ended_at),
+        col(ConversationRow.status),
+        col(ConversationRow.outcome),
+        col(ConversationRow.summary),
+    )
     .where(col(ConversationRow.chat_id) == bindparam("chat_id"), col(ConversationRow.ended_at).is_not(None))
     .order_by(col(ConversationRow.ended_at).desc(), col(ConversationRow.id).desc())
     .limit(_EARLIER)
@@ -87,12 +93,11 @@ _ENDED = (
 
 def read_earlier(session: Session, chat_id: str) -> tuple[EarlierConversation, ...]:
     """Oldest first."""
-    rows = session.scalars(_ENDED, {"chat_id": chat_id}).all()
+    rows = ask(session, _ENDED, chat_id=chat_id).all()
     return tuple(_to_earlier(row) for row in reversed(rows))
 
 
-def _to_earlier(row: ConversationRow) -> EarlierConversation:
-    assert row.ended_at is not None
+def _to_earlier(row: Row[*tuple[Any, ...]]) -> EarlierConversation:
     return EarlierConversation(
         ended_at=row.ended_at,
         status=ConversationStatus(row.status),
@@ -101,7 +106,11 @@ def _to_earlier(row: ConversationRow) -> EarlierConversation:
     )
 
 
-_ROUNDS = select(RoundRow).where(col(RoundRow.turn_id) == bindparam("turn_id")).order_by(col(RoundRow.number))
+_ROUNDS = (
+    select(col(RoundRow.number), col(RoundRow.text))
+    .where(col(RoundRow.turn_id) == bindparam("turn_id"))
+    .order_by(col(RoundRow.number))
+)
 _CALLS = (
     select(ToolCallRow)
     .where(col(ToolCallRow.turn_id) == bindparam("turn_id"))
@@ -111,7 +120,7 @@ _CALLS = (
 
 def read_rounds(session: Session, turn_id: str) -> tuple[Round, ...]:
     """What the model said in this turn already, with the answers of the tools that it called."""
-    rounds = session.scalars(_ROUNDS, {"turn_id": turn_id}).all()
+    rounds = ask(session, _ROUNDS, turn_id=turn_id).all()
     if not rounds:
         return ()
     calls = session.scalars(_CALLS, {"turn_id": turn_id})

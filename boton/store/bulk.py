@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import ColumnDefault, Dialect, Insert
 from sqlalchemy.sql.compiler import SQLCompiler
-from sqlmodel import Session
+from sqlmodel import Session, SQLModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,11 @@ def insert_bulk(session: Session, bulk: Bulk) -> None:
 def insert_rows(session: Session, statement: Insert, rows: Sequence[Mapping[str, Any]]) -> None:
     """A few rows, likewise: the ORM takes as long for one of them as the whole transaction takes for the others."""
     insert_bulk(session, to_bulk(session.get_bind().dialect, statement, rows))
+
+
+def insert_row(session: Session, statement: Insert, row: SQLModel) -> None:
+    """One that need not be the session's afterwards."""
+    insert_rows(session, statement, [{column.name: getattr(row, column.name) for column in statement.table.columns}])
 
 
 def _as_it_is(value: Any) -> Any:

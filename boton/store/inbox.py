@@ -30,6 +30,7 @@ from boton.ids import Prefix, new_id
 from boton.ports import Recorded
 from boton.store.aliases import find_chat_ids, find_with_chats, select_with_chats
 from boton.store.asking import ask
+from boton.store.bulk import insert_row
 from boton.store.chats import add_aliases, ensure_chats, find_chat_id, set_flags
 from boton.store.columns import storable
 from boton.store.connections import change_status, own
@@ -40,7 +41,7 @@ from boton.store.ending import end_halted, lock_sends
 from boton.store.engine import Database
 from boton.store.events import append_events
 from boton.store.follow_ups import cancel_unanswered
-from boton.store.inserts import table_of
+from boton.store.inserts import insert_into, table_of
 from boton.store.moving import cancel_on_reply
 from boton.store.optouts import opt_out, queue_confirmation
 from boton.store.receipts import Known, apply_receipt, record_receipts, record_whatsapp_ids
@@ -228,7 +229,7 @@ def _record_incoming(recording: _Recording, chat: ChatRow, inbound: Inbound) -> 
     arrival = _to_arrival(recording, chat, inbound)
     row = _to_row(recording, chat, inbound, MessageKind.INCOMING, Sender.CUSTOMER)
     row.answer = decide_answer(arrival).value
-    recording.session.add(row)
+    insert_row(recording.session, insert_into(MessageRow), row)
     show_in_chat(chat, row)
     chat.known = True
     if row.answer == AnswerDecision.DUE:
