@@ -1,7 +1,7 @@
 """Where a number's linked device lives, so that the number's next process finds it.
 
 With SQLite each connection has two files under `DATA_DIR/whatsapp`: `<connection id>.db` is the library's,
-`<connection id>.boton.db` ours. With PostgreSQL all numbers share the one schema `whatsapp`: the library finds its tables
+`<connection id>.boton.db` ours. With PostgreSQL all numbers share the schema `whatsapp`: the library finds its tables
 in exactly one schema of a database.
 
 Everything here blocks, for milliseconds: call it in a thread.
@@ -9,19 +9,17 @@ Everything here blocks, for milliseconds: call it in a thread.
 
 from __future__ import annotations
 
-import os
 import secrets
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from sqlalchemy import Connection as SqlConnection
-from sqlalchemy import Engine, create_engine, delete, event, inspect, select, text
+from sqlalchemy import Engine, create_engine, delete, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 
-from boton.domain.jid import JID, LID_SERVER, PHONE_SERVER
+from boton.domain.jid import JID
 from boton.whatsapp.own_tables import DEVICES, METADATA
 
 _SCHEMA = "whatsapp"
@@ -45,6 +43,7 @@ class Device:
     jid: str
     lid: str | None
     key: bytes
+    linked_at: datetime
 
     @property
     def phone(self) -> str:
@@ -77,13 +76,18 @@ class DeviceStore:
             return None
         with engine.connect() as sql:
             row = sql.execute(_FIND_DEVICE, {"id": connection_id}).one_or_none()
-        return None if row is None else Device(jid=row.jid, lid=_without_device(row.lid), key=bytes(row.key))
+        if row is None:
+            return None
+        linked_at = datetime.fromtimestamp(row.linked_ms / 1000, UTC)
+        return Device(jid=row.jid, lid=_without_device(row.lid), key=bytes(row.key), linked_at=linked_at)
 
     def assign(self, connection_id: str, jid: str) -> None:
         """From now on this device is the connection's."""
+        now = int(datetime.now(UTC).timestamp() * 1000)
+        row = {"connection_id": connection_id, "jid": jid, "key": secrets.token_bytes(32), "linked_ms": now}
         with self.engine(connection_id).begin() as sql:
             sql.execute(delete(DEVICES).where(DEVICES.c.connection_id == connection_id))
-            sql.execute(DEVICES.insert().values(connection_id=connection_id, jid=jid, key=secrets.token_bytes(32)))
+            sql.execute(DEVICES.insert().values(**row))
 
     def remove(self, connection_id: str) -> None:
         """Forgets the connection's device, keys and journal. The phone still lists the device unless it was logged
@@ -158,8 +162,9 @@ class DeviceStore:
 
 
 _FIND_DEVICE = text(
-    "SELECT whatsmeow_device.jid, whatsmeow_device.lid, boton_devices.key FROM boton_devices "
-    "JOIN whatsmeow_device ON whatsmeow_device.jid = boton_devices.jid WHERE boton_devices.connection_id = :id"
+    "SELECT whatsmeow_device.jid, whatsmeow_device.lid, boton_devices.key, boton_devices.linked_ms "
+    "FROM boton_devices JOIN whatsmeow_device ON whatsmeow_device.jid = boton_devices.jid "
+    "WHERE boton_devices.connection_id = :id"
 )
 
 

@@ -15,6 +15,7 @@ DEVICES = Table(
     Column("connection_id", String, primary_key=True),
     Column("jid", String, nullable=False),
     Column("key", LargeBinary, nullable=False),
+    Column("linked_ms", BigInteger, nullable=False),
 )
 """The linked device of each connection. key: from which the secrets of our attempts are derived."""
 
@@ -38,14 +39,17 @@ EVENTS = Table(
 )
 """Raw events, as the library gave them, until the store has what they say."""
 
-PROOFS = Table(
-    "boton_proofs",
+OURS = Table(
+    "boton_ours",
     METADATA,
     Column("connection_id", String, primary_key=True),
     Column("message_id", String, primary_key=True),
-    Column("at_ms", BigInteger, nullable=False),
+    Column("attempt_id", String),
+    Column("at_ms", BigInteger),
 )
-"""Message ids of ours that WhatsApp is known to have: by its answer to the send, or by a receipt."""
+"""Ids of messages of ours. attempt_id: where it is known whose they are. at_ms: when WhatsApp proved to have them, by
+its answer to the send or by a receipt.
+"""
 
 ADDRESSES = Table(
     "boton_addresses",
