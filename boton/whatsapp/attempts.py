@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 from sqlalchemy import Engine, text
 
 from boton.domain.gateway import Attempt, Outcome, Unsettled
@@ -11,6 +13,7 @@ from boton.whatsapp.journal import Journal
 from boton.whatsapp.outbound import to_secret
 from boton.whatsapp.ownership import Ownership
 
+_YOUNG = timedelta(minutes=3)
 _FIND = text("SELECT message_id FROM whatsmeow_message_secrets WHERE key = :secret")
 
 
@@ -24,6 +27,7 @@ class Attempts:
         self._ownership = ownership
         self._in_library: set[str] = set()
         self._barred: set[str] = set()
+        self._traced: set[str] = set()
 
     def begin(self, attempt: Attempt) -> bytes:
         """Its secret; from now on it may reach the wire. Raises ConnectionAway when it was said to be not sent."""
@@ -50,6 +54,12 @@ class Attempts:
         self._barred.add(attempt.id)
         return Unsettled.NOT_SENT
 
+    def lacks_proof_only(self, attempt: Attempt, outcome: Outcome, now: datetime) -> bool:
+        """Whether a receipt may still come any moment that proves a young attempt to be sent."""
+        if outcome is not Unsettled.UNKNOWN or now - attempt.claimed_at > _YOUNG:
+            return False
+        return attempt.id in self._traced
+
     def _find_message(self, attempt: Attempt) -> str | None:
         with self._engine.connect() as sql:
             found: str | None = sql.execute(_FIND, {"secret": to_secret(self._device.key, attempt.id)}).scalar()
@@ -58,7 +68,9 @@ class Attempts:
     def _find_proof(self, attempt: Attempt, message_id: str) -> Outcome:
         if self._journal.find_attempt(message_id) is None:
             self._journal.note_sent(attempt.id, message_id)
-        return self._journal.find_sent(message_id) or Unsettled.UNKNOWN
+        sent = self._journal.find_sent(message_id)
+        (self._traced.discard if sent else self._traced.add)(attempt.id)
+        return sent or Unsettled.UNKNOWN
 
     def _is_over(self, attempt: Attempt) -> bool:
         return self._ownership.is_mine(attempt.epoch) or self._ownership.is_dead(attempt.epoch)

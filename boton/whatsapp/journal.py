@@ -20,13 +20,17 @@ from boton.domain.gateway import Sent
 from boton.whatsapp.own_tables import EVENTS, OURS
 
 _PROOFS_KEPT = timedelta(days=7)
+_EVENTS_KEPT = timedelta(hours=1)
+_TRIM_EVERY_MS = 60_000
 _TRIES = 20
 _PAUSE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class RawEvent:
-    """An event as the library gave it. seq grows, also where an earlier journal was lost."""
+    """An event as the library gave it. seq grows, also where an earlier journal was lost: it is no less than the time, in
+    milliseconds.
+    """
 
     seq: int
     code: int
@@ -53,13 +57,14 @@ class Journal:
             rows = sql.execute(_READ, {"id": self._connection_id, "seq": seq, "limit": limit})
             return [RawEvent(row.seq, row.code, bytes(row.payload)) for row in rows]
 
-    def trim(self, seq: int) -> None:
-        """The store has what was before that event."""
-        if seq <= self._trimmed:
+    def trim(self, seq: int, now: datetime) -> None:
+        """The store has what was before that event. It is kept for an hour more, in case the store loses it again."""
+        before = min(seq, _to_ms(now - _EVENTS_KEPT))
+        if before - self._trimmed < _TRIM_EVERY_MS:
             return
         with self._engine.begin() as sql:
-            sql.execute(_TRIM, {"of": self._connection_id, "before": seq})
-        self._trimmed = seq
+            sql.execute(_TRIM, {"of": self._connection_id, "before": before})
+        self._trimmed = before
 
     def drop(self, seqs: Sequence[int]) -> None:
         """Events that say nothing."""
@@ -84,7 +89,7 @@ class Journal:
         return None if row is None else row.attempt_id
 
     def forget_proofs(self, now: datetime) -> None:
-        before = int((now - _PROOFS_KEPT).timestamp() * 1000)
+        before = _to_ms(now - _PROOFS_KEPT)
         with self._engine.begin() as sql:
             sql.execute(delete(OURS).where(OURS.c.connection_id == self._connection_id, OURS.c.at_ms < before))
 
@@ -93,14 +98,14 @@ class Journal:
             return sql.execute(_FIND, {"of": self._connection_id, "message": message_id}).one_or_none()
 
     def _append(self, sql: SqlConnection, code: int, payload: bytes, proved: Sequence[str], at: datetime) -> None:
-        floor = max(self._last + 1, int(at.timestamp() * 1000))
+        floor = max(self._last + 1, _to_ms(at))
         values = {"id": self._connection_id, "floor": floor, "code": code, "payload": payload}
         self._last = sql.execute(_APPEND, values).scalar_one()
         for message_id in proved:
             self._prove(sql, message_id, at)
 
     def _prove(self, sql: SqlConnection, message_id: str, at: datetime | None, attempt_id: str | None = None) -> None:
-        told = {"attempt_id": attempt_id, "at_ms": None if at is None else int(at.timestamp() * 1000)}
+        told = {"attempt_id": attempt_id, "at_ms": None if at is None else _to_ms(at)}
         known = {key: value for key, value in told.items() if value is not None}
         insert = self._insert(OURS).values(connection_id=self._connection_id, message_id=message_id, **told)
         if attempt_id is None:
@@ -119,6 +124,10 @@ class Journal:
                     raise
             time.sleep(_PAUSE)
         return None
+
+
+def _to_ms(at: datetime) -> int:
+    return int(at.timestamp() * 1000)
 
 
 _KEY = ["connection_id", "message_id"]

@@ -62,7 +62,7 @@ class Number:
     def read(self, after: int) -> Sequence[GatewayEvent]:
         """What the journal says after that cursor, some at a time; what was before it is forgotten."""
         seq = after >> _PLACES
-        self.journal.trim(seq)
+        self.journal.trim(seq, datetime.now(UTC))
         while raws := self.journal.read(seq, _AT_ONCE):
             said = [(raw, self._convert(raw)) for raw in raws]
             self.journal.drop([raw.seq for raw, bodies in said if not bodies])

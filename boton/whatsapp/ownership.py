@@ -119,6 +119,7 @@ class Ownership:
         path = self._store.folder / "host"
         if not path.exists():
             fresh = path.with_suffix(f".{secrets.token_hex(4)}")
+            fresh.touch(mode=0o600)
             fresh.write_text(secrets.token_hex(16))
             with contextlib.suppress(FileExistsError):
                 os.link(fresh, path)  # whole or not at all, and only one wins

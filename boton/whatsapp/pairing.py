@@ -57,6 +57,7 @@ class Pairing:
         if self._end.done():
             return self._end.result()
         if connecting.done():
+            connecting.exception()  # taken note of
             raise PairingFailed("WhatsApp is out of reach, or ended the pairing; try again.")
         raise PairingFailed("Nobody linked the phone in time; ask for a new code.")
 

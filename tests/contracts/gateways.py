@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,8 +11,15 @@ from typing import Any, Protocol
 import httpx
 
 from boton.ports import WhatsAppGateway
+from boton.whatsapp.device_store import DeviceStore
+from boton.whatsapp.neonize_client import migrate
+from boton.whatsapp.neonize_gateway import NeonizeGateway
+from boton.whatsapp.session import Patience
 from boton.whatsapp.simulator import SimulatorGateway
 from tests.simulator.process import SimulatorProcess
+from tests.whatsapp.devices import link_device
+from tests.whatsapp.ffi import FakeGo, fake_go
+from tests.whatsapp.network import FakeNetwork
 
 
 class World(Protocol):
@@ -44,8 +51,20 @@ class World(Protocol):
     async def close(self) -> None: ...
 
 
+STOPS_WHAT_IS_ON_ITS_WAY = "stops what is on its way"
+"""An attempt between gateway and phone can be stopped: `find_outcome` bars it, also in a predecessor that lives, and a
+new epoch or a lost network ends it.
+"""
+
+FORGETS = "forgets"
+"""The network, not the gateway, remembers attempts, and can be made to forget them."""
+
+
 class Network(Protocol):
     """What one implementation needs running; expensive, so the tests share it."""
+
+    lacks: frozenset[str]
+    """What this implementation cannot give; what it does instead is tested beside it."""
 
     def new_world(self) -> World: ...
 
@@ -54,6 +73,8 @@ class Network(Protocol):
 
 class SimulatorNetwork:
     """One simulator process for many worlds."""
+
+    lacks: frozenset[str] = frozenset()
 
     def __init__(self, folder: Path) -> None:
         self.process = SimulatorProcess(folder)
@@ -120,5 +141,73 @@ def _number(jid: str) -> str:
     return jid.partition("@")[0]
 
 
-NETWORKS: dict[str, Callable[[Path], Network]] = {"simulator": SimulatorNetwork}
-"""neonize joins when it can be driven against a network of its own."""
+class NeonizeNetwork:
+    """The library's Python side on a played Go part. What became of an attempt stands in the device store."""
+
+    lacks = frozenset({STOPS_WHAT_IS_ON_ITS_WAY, FORGETS})
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._stack = ExitStack()
+        self._go = self._stack.enter_context(fake_go())
+        self._numbers = count(5491100000001)
+
+    def new_world(self) -> World:
+        business = str(next(self._numbers))
+        return NeonizeWorld(self._go, self._folder / business, business, self._numbers)
+
+    def stop(self) -> None:
+        self._stack.close()
+
+
+class NeonizeWorld:
+    """One business phone with its device store, and a network of its own."""
+
+    def __init__(self, go: FakeGo, folder: Path, business: str, numbers: count[int]) -> None:
+        self._folder = folder
+        self._numbers = numbers
+        self._connection_id = f"con_{business}"
+        self._gateways = AsyncExitStack()
+        self.network = FakeNetwork(business)
+        store = self._new_store()
+        migrate(store, self._connection_id)
+        link_device(store, self._connection_id, business)
+        go.wires[Path(store.library_name(self._connection_id).partition("?")[0])] = self.network
+        store.close()
+
+    def new_gateway(self) -> WhatsAppGateway:
+        patience = Patience(predecessors=0.1, connect=5, reconnect=0.2, sync=2)
+        gateway = NeonizeGateway(self._new_store(), self._connection_id, patience)
+        self._gateways.push_async_callback(gateway.close)
+        return gateway
+
+    def new_customer(self, **behaviour: Any) -> str:
+        return self.network.add_phone(str(next(self._numbers)), **behaviour).jid
+
+    def change_customer(self, jid: str, **behaviour: Any) -> None:
+        self.network.change_phone(_number(jid), **behaviour)
+
+    def customer_writes(self, jid: str, text: str) -> str:
+        return self.network.customer_writes(_number(jid), text)
+
+    def owner_types(self, jid: str, text: str) -> str:
+        return self.network.owner_types(_number(jid), text)
+
+    def received(self, jid: str) -> list[str]:
+        return self.network.phones[_number(jid)].received
+
+    def set_faults(self, **faults: Any) -> None:
+        self.network.set_faults(**faults)
+
+    def under_way(self) -> int:
+        return self.network.under_way
+
+    async def close(self) -> None:
+        self.set_faults()
+        await self._gateways.aclose()
+
+    def _new_store(self) -> DeviceStore:
+        return DeviceStore(self._folder, f"sqlite:///{self._folder / 'boton.db'}")
+
+
+NETWORKS: dict[str, Callable[[Path], Network]] = {"simulator": SimulatorNetwork, "neonize": NeonizeNetwork}
