@@ -28,8 +28,8 @@ _PAUSE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class RawEvent:
-    """An event as the library gave it. seq grows, also where an earlier journal was lost: it is no less than the time, in
-    milliseconds.
+    """An event as the library gave it. seq grows, also where an earlier journal was lost: it is at least the time of
+    day, in milliseconds.
     """
 
     seq: int

@@ -149,12 +149,12 @@ class NeonizeNetwork:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._stack = ExitStack()
-        self._go = self._stack.enter_context(fake_go())
+        self.go = self._stack.enter_context(fake_go())
         self._numbers = count(5491100000001)
 
     def new_world(self) -> World:
         business = str(next(self._numbers))
-        return NeonizeWorld(self._go, self._folder / business, business, self._numbers)
+        return NeonizeWorld(self.go, self._folder / business, business, self._numbers)
 
     def stop(self) -> None:
         self._stack.close()
@@ -166,18 +166,19 @@ class NeonizeWorld:
     def __init__(self, go: FakeGo, folder: Path, business: str, numbers: count[int]) -> None:
         self._folder = folder
         self._numbers = numbers
-        self._connection_id = f"con_{business}"
+        self.connection_id = f"con_{business}"
         self._gateways = AsyncExitStack()
         self.network = FakeNetwork(business)
-        store = self._new_store()
-        migrate(store, self._connection_id)
-        link_device(store, self._connection_id, business)
-        go.wires[Path(store.library_name(self._connection_id).partition("?")[0])] = self.network
+        store = self.new_store()
+        migrate(store, self.connection_id)
+        link_device(store, self.connection_id, business)
+        go.wires[Path(store.library_name(self.connection_id).partition("?")[0])] = self.network
         store.close()
 
-    def new_gateway(self) -> WhatsAppGateway:
-        patience = Patience(predecessors=0.1, connect=5, reconnect=0.2, sync=2)
-        gateway = NeonizeGateway(self._new_store(), self._connection_id, patience)
+    def new_gateway(self, **patience: float) -> NeonizeGateway:
+        """With less patience than in production, or as told."""
+        known = {"predecessors": 0.1, "connect": 5.0, "reconnect": 0.2, "sync": 2.0} | patience
+        gateway = NeonizeGateway(self.new_store(), self.connection_id, Patience(**known))
         self._gateways.push_async_callback(gateway.close)
         return gateway
 
@@ -206,7 +207,7 @@ class NeonizeWorld:
         self.set_faults()
         await self._gateways.aclose()
 
-    def _new_store(self) -> DeviceStore:
+    def new_store(self) -> DeviceStore:
         return DeviceStore(self._folder, f"sqlite:///{self._folder / 'boton.db'}")
 
 

@@ -45,6 +45,7 @@ class Session:
         self.connected = False
         self.stopped = threading.Event()
         self._pump = pump
+        self._pumping = True
         self._queue: queue.Queue[Callable[[], None] | str] = queue.Queue()
 
     def push(self, event: Any) -> None:
@@ -66,12 +67,14 @@ class Session:
         """Until everything pushed so far has been heard."""
         heard = threading.Event()
         self._queue.put(heard.set)
-        heard.wait(5)
+        while not heard.wait(0.05) and self._pumping:
+            pass
 
     def run(self) -> bytes:
         while True:
             item = self._queue.get()
             if isinstance(item, str):
+                self._pumping = False
                 return item.encode()
             item()
 
