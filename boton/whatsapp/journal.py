@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, Engine, bindparam, delete, select, text
+from sqlalchemy import BigInteger, Engine, String, bindparam, delete, select, text
 from sqlalchemy import Connection as SqlConnection
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError, OperationalError
@@ -145,4 +145,4 @@ _APPEND = text(
     "INSERT INTO boton_events (connection_id, seq, code, payload) "
     "SELECT :id, CASE WHEN coalesce(max(seq), 0) >= :floor THEN max(seq) + 1 ELSE :floor END, :code, :payload "
     "FROM boton_events WHERE connection_id = :id RETURNING seq"
-).bindparams(bindparam("floor", type_=BigInteger))
+).bindparams(bindparam("id", type_=String), bindparam("floor", type_=BigInteger))

@@ -20,6 +20,9 @@ from boton.errors import ConnectionAway, GatewayAbsent
 from boton.whatsapp.device_store import DeviceStore
 from boton.whatsapp.pairing import Paired, Pairing, PairingFailed, PairingStep
 
+_ROOT = logging.getLogger()
+_BEFORE = _ROOT.level, _ROOT.handlers[:]
+
 try:
     from neonize.aioze import client as _library
     from neonize.aioze import events as _library_events
@@ -35,6 +38,9 @@ except (ImportError, OSError) as error:
         "The WhatsApp library cannot be loaded: install libmagic (Debian: apt-get install libmagic1) on a system with "
         f"glibc 2.34 or newer, and the locked requirements ({type(error).__name__})."
     ) from error
+
+_ROOT.setLevel(_BEFORE[0])
+_ROOT.handlers[:] = _BEFORE[1]  # the library brings one of its own
 
 __all__ = ["MessageProto", "NeonizeClient", "Paired", "PairingFailed", "PairingStep", "migrate", "pair", "parse_event"]
 

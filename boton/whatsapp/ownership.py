@@ -116,6 +116,7 @@ class Ownership:
 
     def _host(self) -> str:
         """Names the folder of the lock files: two hosts have two, even on one machine."""
+        self._store.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._store.folder / "host"
         if not path.exists():
             fresh = path.with_suffix(f".{secrets.token_hex(4)}")

