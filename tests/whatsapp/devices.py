@@ -19,8 +19,13 @@ _ROW = text(
 def link_device(store: DeviceStore, connection_id: str, phone: str, lid: str = "900") -> str:
     """The JID of a device that is the connection's. The library's tables must exist."""
     jid = f"{phone}:7@s.whatsapp.net"
+    add_device(store, connection_id, jid, lid)
+    store.assign(connection_id, jid)
+    return jid
+
+
+def add_device(store: DeviceStore, connection_id: str, jid: str, lid: str = "900") -> None:
+    """What the library does when a phone was linked."""
     with store.engine(connection_id).begin() as sql:
         row = {"jid": jid, "lid": f"{lid}:7@lid", "key": os.urandom(32), "sig": os.urandom(64)}
         sql.execute(_ROW, row)
-    store.assign(connection_id, jid)
-    return jid
