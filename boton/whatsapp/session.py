@@ -21,8 +21,9 @@ from boton.whatsapp.refusals import REPLACED, UNLINKED
 
 log = logging.getLogger(__name__)
 
-_MOST_CONNECTS = 20
-"""The library leaks a database handle with each."""
+_MOST_CONNECTS = 50
+_MOST_CONNECTS_SHARED = 5
+"""The library leaks a database handle with each, which is a file's or one of PostgreSQL's few connections."""
 
 _REPLACED_AGAIN = 600.0
 
@@ -179,7 +180,7 @@ class Session:
 
     async def _connect(self, client: NeonizeClient) -> None:
         self._yield_to_replacement()
-        if client.connects >= _MOST_CONNECTS:
+        if client.connects >= (_MOST_CONNECTS_SHARED if self._store.is_shared else _MOST_CONNECTS):
             raise ProcessSpent("This process has connected often enough.")
         await client.stop()
         if await ask_store(partial(self._store.find_device, self._connection_id)) is None:

@@ -224,7 +224,7 @@ async def test_long_silence_is_broken_by_a_question(played: NeonizeNetwork, worl
 async def test_process_that_connected_often_enough_asks_for_a_fresh_one(
     world: NeonizeWorld, gateway: NeonizeGateway
 ) -> None:
-    for _ in range(19):
+    for _ in range(49):
         session_of(world).end_pump("gone")
         await away(gateway)
         await gateway.open(1)
