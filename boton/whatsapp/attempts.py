@@ -29,12 +29,15 @@ class Attempts:
         self._barred: set[str] = set()
         self._traced: set[str] = set()
 
-    def begin(self, attempt: Attempt) -> bytes:
-        """Its secret; from now on it may reach the wire. Raises ConnectionAway when it was said to be not sent."""
+    def to_secret(self, attempt: Attempt) -> bytes:
+        """By which it is found again."""
+        return to_secret(self._device.key, attempt.id)
+
+    def begin(self, attempt: Attempt) -> None:
+        """From now on it may reach the wire. Raises ConnectionAway when it was said to be not sent."""
         if attempt.id in self._barred:
             raise ConnectionAway("This attempt was settled as not sent.")
         self._in_library.add(attempt.id)
-        return to_secret(self._device.key, attempt.id)
 
     def end(self, attempt: Attempt) -> None:
         """It can reach the wire no more."""
@@ -62,7 +65,7 @@ class Attempts:
 
     def _find_message(self, attempt: Attempt) -> str | None:
         with self._engine.connect() as sql:
-            found: str | None = sql.execute(_FIND, {"secret": to_secret(self._device.key, attempt.id)}).scalar()
+            found: str | None = sql.execute(_FIND, {"secret": self.to_secret(attempt)}).scalar()
         return found
 
     def _find_proof(self, attempt: Attempt, message_id: str) -> Outcome:

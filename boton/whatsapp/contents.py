@@ -18,6 +18,7 @@ class Content:
     text: str
 
 
+DELETED = Content(MessageType.UNKNOWN, "Deleted a message")
 UNREADABLE = Content(MessageType.UNKNOWN, "Message that could not be read")
 
 _WRAPPERS = (
@@ -112,7 +113,7 @@ def _protocol(protocol: Any) -> Content | None:
     """Edits and deletions; everything else is talk between devices."""
     kind = protocol.DESCRIPTOR.fields_by_name["type"].enum_type.values_by_number[protocol.type].name
     if kind == "REVOKE":
-        return Content(MessageType.UNKNOWN, "Deleted a message")
+        return DELETED
     if kind != "MESSAGE_EDIT":
         return None
     edited = read_content(protocol.editedMessage)

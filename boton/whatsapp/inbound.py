@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from boton.domain.gateway import Inbound, Receipt, ReceiptKind, Typing
 from boton.domain.jid import JID, LID_SERVER, PHONE_SERVER
-from boton.whatsapp.contents import UNREADABLE, Content, read_content
+from boton.whatsapp.contents import DELETED, UNREADABLE, Content, read_content
 
 Said = Inbound | Receipt | Typing
 
@@ -86,7 +86,9 @@ def read_proofs(event: Any) -> Sequence[str]:
 
 def _read_message(event: Any, known: Knowledge) -> Sequence[Said]:
     content = read_content(event.Message)
-    inbound = None if content is None else _to_inbound(event.Info, content, known)
+    if content is None or (event.Info.MessageSource.IsFromMe and content == DELETED):
+        return ()  # what the owner deletes on the phone is nothing that the owner says
+    inbound = _to_inbound(event.Info, content, known)
     return () if inbound is None else (inbound,)
 
 
@@ -142,6 +144,8 @@ def _read_receipt(event: Any, known: Knowledge) -> Sequence[Said]:
     jids = _customer(event.MessageSource, known)
     if kind is None or not jids:
         return ()
+    if event.MessageSource.IsFromMe:
+        kind = ReceiptKind.SENT  # another device of ours has it, the customer perhaps not
     ids = tuple(event.MessageIDs)
     return (Receipt(jid=jids[0], whatsapp_ids=ids, kind=kind, at=_from_ms(event.Timestamp * 1000)),)
 

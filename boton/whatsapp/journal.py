@@ -14,15 +14,16 @@ from typing import Any
 from sqlalchemy import BigInteger, Engine, String, bindparam, delete, select, text
 from sqlalchemy import Connection as SqlConnection
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 
 from boton.domain.gateway import Sent
+from boton.whatsapp.inbound import is_for_us, read_proofs, strip_history
 from boton.whatsapp.own_tables import EVENTS, OURS
 
 _PROOFS_KEPT = timedelta(days=7)
 _EVENTS_KEPT = timedelta(hours=1)
 _TRIM_EVERY_MS = 60_000
-_TRIES = 20
+_TRIES = 240
 _PAUSE = 0.5
 
 
@@ -37,8 +38,16 @@ class RawEvent:
     payload: bytes
 
 
+def note_event(journal: Journal, event: Any, code: int, payload: bytes) -> bool:
+    """Journals what is for us: whether it was. A history also holds what must be stored nowhere."""
+    if not is_for_us(event):
+        return False
+    journal.append(code, strip_history(event) or payload, read_proofs(event))
+    return True
+
+
 class Journal:
-    """One number's journal. Everything blocks, for milliseconds; `append` for up to 10 s where the disk fails."""
+    """One number's. Everything blocks, for milliseconds; `append` for up to two minutes where the store is away."""
 
     def __init__(self, engine: Engine, connection_id: str) -> None:
         self._engine = engine
@@ -119,7 +128,7 @@ class Journal:
             try:
                 with self._engine.begin() as sql:
                     return write(sql)
-            except (OperationalError, IntegrityError):
+            except (OperationalError, InterfaceError, IntegrityError):
                 if not left:
                     raise
             time.sleep(_PAUSE)

@@ -13,17 +13,30 @@ import re
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 from boton.errors import ConnectionAway, GatewayAbsent
 from boton.whatsapp.device_store import DeviceStore
+from boton.whatsapp.journal import Journal, note_event
 from boton.whatsapp.pairing import Paired, Pairing, PairingFailed, PairingStep
 
 _ROOT = logging.getLogger()
 _BEFORE = _ROOT.level, _ROOT.handlers[:]
 
+
+def _require_shared_library() -> None:
+    """Without it the library would fetch one from the internet when it is imported."""
+    spec = find_spec("neonize")
+    folder = Path(spec.origin).parent if spec is not None and spec.origin is not None else Path()
+    if not any(folder.glob("neonize-*.so")) and not any(folder.glob("neonize-*.d*l*")):
+        raise ImportError("no shared library")
+
+
 try:
+    _require_shared_library()
     from neonize.aioze import client as _library
     from neonize.aioze import events as _library_events
     from neonize.events import EVENT_TO_INT, INT_TO_EVENT
@@ -225,7 +238,10 @@ async def pair(
     loop = asyncio.get_running_loop()
     pairing = Pairing(phone, tell, deadline)
 
-    def on_event(event: Any, _code: int, _payload: bytes) -> None:
+    journal = Journal(store.engine(connection_id), connection_id)
+
+    def on_event(event: Any, code: int, payload: bytes) -> None:
+        note_event(journal, event, code, payload)  # a history, or somebody who writes just now: the link reads it
         loop.call_soon_threadsafe(pairing.hear, event)
 
     raw = _new_raw(store.library_name(connection_id), on_event)

@@ -47,6 +47,13 @@ class NeonizeGateway:
         """Also raises NumberLost when no phone is linked any more, ProcessSpent when a fresh process must go on."""
         await self._session.open(epoch)
 
+    async def log_out(self) -> None:
+        """Takes the device off the phone and ends the session; without one it only closes. Never raises."""
+        with contextlib.suppress(SendError, CallFailed, Wedged):
+            client, _ = await self._session.ready()
+            await client.logout()
+        await self.close()
+
     async def close(self) -> None:
         for task in self._typing:
             task.cancel()
@@ -89,14 +96,15 @@ class NeonizeGateway:
         return await self._send(client, number, attempt, fresh or address)
 
     async def _send(self, client: NeonizeClient, number: Number, attempt: Attempt, address: str) -> Sent:
-        message = to_message(attempt, number.attempts.begin(attempt))
-        done = partial(number.attempts.end, attempt)
+        message = to_message(attempt, number.attempts.to_secret(attempt))
+        number.attempts.begin(attempt)
+        done, connects = partial(number.attempts.end, attempt), client.connects
         try:
             message_id, at = await client.send(address, message, self._patience.send, done)
         except CallFailed as failed:
             raise to_send_error(str(failed)) from None
         except Wedged:
-            await self._session.unwedge(client)
+            await self._session.unwedge(client, connects)
             raise OutcomeUnknown("A send hung; the connection is made anew.") from None
         try:
             await asyncio.to_thread(number.journal.note_sent, attempt.id, message_id, at)

@@ -13,8 +13,8 @@ from boton.domain.jid import JID, PHONE_SERVER
 from boton.whatsapp.address_book import AddressBook
 from boton.whatsapp.attempts import Attempts
 from boton.whatsapp.device_store import Device, DeviceStore
-from boton.whatsapp.inbound import Said, is_for_us, read_event, read_proofs, strip_history
-from boton.whatsapp.journal import Journal, RawEvent
+from boton.whatsapp.inbound import Said, read_event
+from boton.whatsapp.journal import Journal, RawEvent, note_event
 from boton.whatsapp.line import Line
 from boton.whatsapp.neonize_client import parse_event
 from boton.whatsapp.ownership import Ownership
@@ -50,13 +50,11 @@ class Number:
 
     def take_event(self, event: object, code: int, payload: bytes) -> None:
         """On the library's thread: on disk first, then everything else."""
-        if is_for_us(event):
-            try:
-                self.journal.append(code, _to_keep(event, payload), read_proofs(event))
-            except SQLAlchemyError as error:
-                self._line.break_(f"the journal cannot be written ({type(error).__name__})")
-                raise
-            self.heard += 1
+        try:
+            self.heard += note_event(self.journal, event, code, payload)
+        except SQLAlchemyError as error:
+            self._line.break_(f"the journal cannot be written ({type(error).__name__})")
+            raise
         self._line.hear(event)
 
     def read(self, after: int) -> Sequence[GatewayEvent]:
@@ -86,8 +84,3 @@ class Number:
         except Exception:
             log.exception("event not understood", extra={"event": raw.code})
             return ()
-
-
-def _to_keep(event: object, payload: bytes) -> bytes:
-    """A history also holds what must be stored nowhere."""
-    return strip_history(event) or payload

@@ -14,7 +14,10 @@ from boton.whatsapp.neonize_client import MessageProto
 
 def to_message(attempt: Attempt, secret: bytes) -> Any:
     """Plain text, exactly as written: of an ordinary string the library would make mentions and group look-ups."""
-    message = MessageProto(conversation=attempt.text)
+    try:
+        message = MessageProto(conversation=attempt.text)
+    except ValueError:
+        raise RecipientRefused("invalid", "The text holds characters that are no text.") from None
     message.messageContextInfo.messageSecret = secret
     return message
 

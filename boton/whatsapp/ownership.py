@@ -89,6 +89,9 @@ class Ownership:
         except (BlockingIOError, IntegrityError):
             os.close(descriptor)
             raise SessionReplaced("Another process has opened this number under the same epoch.") from None
+        except BaseException:
+            os.close(descriptor)
+            raise
         self._locks[epoch] = descriptor
 
     def _note_left(self, epoch: int) -> None:

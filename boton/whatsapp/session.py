@@ -38,7 +38,7 @@ class Patience:
 
     predecessors: float = 10.0
     connect: float = 30.0
-    reconnect: float = 10.0
+    reconnect: float = 30.0
     sync: float = 10.0
     send: float = 90.0
     proof: float = 5.0
@@ -144,10 +144,11 @@ class Session:
         except (Wedged, CallFailed, ConnectionAway):
             self.line.break_("WhatsApp gives no answer")
 
-    async def unwedge(self, client: NeonizeClient) -> None:
-        """A send that hangs makes every later one hang; only a stop ends them."""
-        self.line.break_("a send hung")
-        await client.stop()
+    async def unwedge(self, client: NeonizeClient, connects: int) -> None:
+        """A send that hangs makes every later one hang; only a stop ends them. connects: the client's when it began."""
+        if client.connects == connects:
+            self.line.break_("a send hung")
+            await client.stop()
 
     # ------------------------------------------------------------ opening
 

@@ -80,6 +80,7 @@ class Wire(Protocol):
     def send(self, session: Session, to: str, message: Any) -> tuple[str, int]: ...
     def look_up(self, session: Session, phone: str) -> str | None: ...
     def show_typing(self, session: Session, to: str, state: int) -> None: ...
+    def log_out(self, session: Session) -> None: ...
     def leave(self, session: Session) -> None: ...
 
 
@@ -163,6 +164,17 @@ class FakeGo:
 
     def GetBlocklist(self, uuid: bytes) -> bytes:
         return self._answer(uuid, "GetBlocklist", lambda _: _EMPTY_LIST, pb.GetBlocklistReturnFunction)
+
+    def Logout(self, uuid: bytes) -> bytes:
+        self.calls.append("Logout")
+        session = self.sessions.get(uuid)
+        try:
+            if session is None:
+                raise Refusal("client is nil")
+            self._wire(session).log_out(session)
+        except Refusal as refusal:
+            return str(refusal).encode()
+        return b""
 
     def GetAllDevices(self, name: bytes, log: Any) -> bytes:
         """The real one: it makes the library's tables."""

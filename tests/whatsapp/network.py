@@ -19,6 +19,7 @@ _TIMED_OUT = "timed out waiting for message send response"
 
 
 _SECRET = text("INSERT INTO whatsmeow_message_secrets VALUES (:ours, :chat, :sender, :id, :key)")
+_FORGET = text("DELETE FROM whatsmeow_device WHERE jid = :jid")
 _MAP = text("INSERT INTO whatsmeow_lid_map VALUES (:lid, :pn) ON CONFLICT DO NOTHING")
 
 
@@ -170,6 +171,11 @@ class FakeNetwork:
     def show_typing(self, session: Session, to: str, state: int) -> None:
         self._require(session)
         self.typing.append((to, state))
+
+    def log_out(self, session: Session) -> None:
+        self._require(session)
+        with self._database.begin() as sql:
+            sql.execute(_FORGET, {"jid": session.address})
 
     # ---------------------------------------------------- within
 

@@ -126,6 +126,18 @@ def test_own_phone_is_told_with_the_customer_and_without_our_name() -> None:
     assert (said.from_me, said.jid, said.push_name, said.attempt_id) == (True, PHONE, None, None)
 
 
+def test_what_the_owner_deletes_on_the_phone_is_not_said() -> None:
+    about = events.info("3EB0", events.source(LID, alt=PHONE, from_me=True))
+    assert list(read_event(events.message(about, M(protocolMessage={"type": "REVOKE"})), Known())) == []
+
+
+def test_receipt_of_an_own_device_is_not_the_customers() -> None:
+    of = events.source(LID, alt=PHONE, from_me=True)
+    (said,) = read_event(events.receipt(of, ["3EB0"], "DELIVERED"), Known())
+    assert isinstance(said, Receipt)
+    assert (said.kind, said.jid) == (ReceiptKind.SENT, PHONE)
+
+
 def test_own_message_that_is_ours_bears_its_attempt() -> None:
     assert say("hola", Known(attempts={"3EB0": "att_1"}), from_me=True).attempt_id == "att_1"
 

@@ -320,6 +320,28 @@ async def test_replaced_by_a_higher_epoch_it_does_not_fight(world: NeonizeWorld,
         await gateway.open(1)
 
 
+async def test_logged_out_device_is_gone_and_without_a_connection_it_only_closes(world: NeonizeWorld) -> None:
+    gateway = world.new_gateway()
+    await gateway.log_out()
+    assert world.store.find_device(world.connection_id) is not None
+
+    gateway = world.new_gateway()
+    await gateway.open(1)
+    await gateway.log_out()
+    assert world.store.find_device(world.connection_id) is None
+    with pytest.raises(ConnectionAway):
+        await gateway.read_events(0, 0)
+
+
+async def test_text_that_cannot_be_sent_is_refused_and_holds_up_nothing(
+    world: NeonizeWorld, gateway: NeonizeGateway
+) -> None:
+    attempt = attempt_for(world.new_customer(), "\ud83d")
+    with pytest.raises(RecipientRefused):
+        await gateway.send_text(attempt)
+    assert await gateway.find_outcome(attempt) is Unsettled.NOT_SENT
+
+
 # ------------------------------------------------------------ who owned it before
 
 

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from boton.whatsapp.neonize_client import Paired, PairingFailed, PairingStep, pair
+from boton.whatsapp.journal import Journal
+from boton.whatsapp.neonize_client import Paired, PairingFailed, PairingStep, pair, parse_event
 from tests.contracts.gateways import NeonizeNetwork
 from tests.waiting import until
 from tests.whatsapp import events
@@ -65,6 +66,18 @@ async def test_scanned_qr_code_links_the_phone(desk: Desk) -> None:
     assert device is not None
     assert device.jid == JID
     assert desk.network.sessions == [], "the library was stopped: the link process goes on"
+
+
+async def test_what_comes_in_meanwhile_is_read_by_the_link(desk: Desk) -> None:
+    pairing = desk.pair()
+    await desk.shown(1)
+    (session,) = desk.network.sessions
+    about = events.info("3EB0", events.source("777@lid", alt="5491112345678@s.whatsapp.net"))
+    session.push(events.message(about, "hola"))
+    desk.scan()
+    await pairing
+    raws = Journal(desk.store.engine("con_new"), "con_new").read(0, 10)
+    assert [parse_event(raw.code, raw.payload).Message.conversation for raw in raws] == ["hola"]
 
 
 async def test_each_code_tells_how_long_it_lives(desk: Desk) -> None:
