@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from activities.payloads import payload
 from activities.thinking import Thinking
 from boton.domain.conversations import TurnBrief
 from boton.errors import ModelBusy, ModelRefused
@@ -20,6 +21,7 @@ _AGAIN = 20
 """Turns that a customer who never stops writing may make stale before the activity ends and starts anew."""
 
 
+@payload
 @dataclass(frozen=True, slots=True)
 class AdvanceChat:
     """Input of `advance_chat` and `give_up_turn`. code: why the turn was given up."""
@@ -28,6 +30,7 @@ class AdvanceChat:
     code: str = ""
 
 
+@payload
 @dataclass(frozen=True, slots=True)
 class RunTool:
     """Input of `run_tool`: one call of the model's."""
@@ -37,6 +40,7 @@ class RunTool:
     position: int
 
 
+@payload
 @dataclass(frozen=True, slots=True)
 class NextStep:
     """What is next in a chat. state: `run` the tools of `calls`, `send` the messages, `rest`. until: of the next timer,

@@ -13,6 +13,7 @@ from temporalio import activity
 from activities.batch import Batch, Limit
 from activities.courier import Courier, Stop
 from activities.pacer import Pacer
+from activities.payloads import payload
 from activities.replies import Replies
 from boton.domain.messages import Lane
 from boton.domain.sends import Progress
@@ -22,6 +23,7 @@ T = TypeVar("T")
 _HEARTBEAT_SECONDS = 1.0
 
 
+@payload
 @dataclass(frozen=True, slots=True)
 class SendBatch:
     """Input of `send_batch`: the send's messages in one lane."""
@@ -30,6 +32,7 @@ class SendBatch:
     lane: str
 
 
+@payload
 @dataclass(frozen=True, slots=True)
 class BatchStep:
     """What a batch came to. state: `more`, `wait` (until `until`, for `reason`), `compose` (write `message_ids` first),
@@ -45,6 +48,7 @@ class BatchStep:
     progress: Progress | None = field(default=None, compare=False)
 
 
+@payload
 @dataclass(frozen=True, slots=True)
 class SendMessages:
     """Input of `send_messages`: claimed and sent one by one, in this order."""

@@ -12,6 +12,7 @@ from bench.stack import Stack
 
 QUESTION = "Hola, ¿tienen turno mañana?"
 _AT_ONCE = 10_000
+_FIRST_LOOK = 0.1
 
 
 class Phones:
@@ -39,6 +40,7 @@ class Phones:
             replies.extend(self._read_new())
             return len(replies) >= count
 
+        time.sleep(_FIRST_LOOK)
         wait_for(enough, seconds, f"{count} replies", every=0.05 if count == 1 else 0.25)
         return replies
 

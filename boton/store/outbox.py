@@ -17,7 +17,6 @@ from boton.errors import NotFound, StaleEpoch
 from boton.ports import Idle, NumberPace, Preview, Result
 from boton.store import pace
 from boton.store.advancing import lock_in_order, next_step
-from boton.store.asking import ask
 from boton.store.claims import claim, settle_forbidden, to_attempt
 from boton.store.connections import own
 from boton.store.dialogues import quiet_end, settle_drafts
@@ -135,9 +134,14 @@ def _lock_send(session: Session, send_id: str, connection_id: str) -> SendRow:
     return row
 
 
-_CHAT_ID = select(col(MessageRow.chat_id)).where(
-    col(MessageRow.id) == bindparam("id"), col(MessageRow.connection_id) == bindparam("connection_id")
+_MESSAGE = (
+    select(ChatRow, MessageRow)
+    .join(MessageRow, col(MessageRow.chat_id) == col(ChatRow.id))
+    .where(col(MessageRow.id) == bindparam("id"), col(MessageRow.connection_id) == bindparam("connection_id"))
+    .with_for_update(key_share=True, of=(ChatRow, MessageRow))
+    .execution_options(populate_existing=True)
 )
+"""With its chat, which is locked first."""
 
 
 def _claim_message(
@@ -146,12 +150,11 @@ def _claim_message(
     number = own_number(session, connection_id, epoch)
     if flows and not number.pacing.is_unpaced(Lane.FAST):
         return Idle(why="paced")
-    chat_id = ask(session, _CHAT_ID, id=message_id, connection_id=connection_id).scalar_one_or_none()
-    if chat_id is None:
+    found = session.execute(_MESSAGE, {"id": message_id, "connection_id": connection_id}).one_or_none()
+    if found is None:
         return None
-    chat = lock_chat(session, chat_id)
-    row = lock_message(session, message_id)
-    if row is None or row.status != MessageStatus.QUEUED or _has_to_wait(session, chat, row, now):
+    chat, row = found
+    if row.status != MessageStatus.QUEUED or _has_to_wait(session, chat, row, now):
         return None
     events: list[NewEvent] = []
     forbidden = settle_forbidden(session, chat, row, now, events)

@@ -209,20 +209,21 @@ def _to_row(key: CallKey, call: ToolCall, now: datetime) -> dict[str, Any]:
     }
 
 
-_CHAT = (
-    select(ChatRow)
+_TURN = (
+    select(ChatRow, TurnRow)
     .join(TurnRow, col(TurnRow.chat_id) == col(ChatRow.id))
-    .where(col(TurnRow.id) == bindparam("turn_id"))
-    .with_for_update(key_share=True, of=ChatRow)
+    .where(col(TurnRow.id) == bindparam("id"))
+    .with_for_update(key_share=True, of=(ChatRow, TurnRow))
     .execution_options(populate_existing=True)
 )
+"""Both are locked, the chat first: of one that is not, PostgreSQL gives what it was before the wait for the other."""
 
 
 def _lock_turn(session: Session, turn_id: str) -> tuple[TurnRow, ChatRow]:
-    chat: ChatRow | None = session.scalars(_CHAT, {"turn_id": turn_id}).one_or_none()
-    if chat is None:
+    found = session.execute(_TURN, {"id": turn_id}).one_or_none()
+    if found is None:
         raise NotFound("turn", turn_id)
-    return session.get_one(TurnRow, turn_id, populate_existing=True), chat
+    return found[1], found[0]
 
 
 def _fail_turn(session: Session, turn_id: str, error: MessageError, now: datetime) -> None:

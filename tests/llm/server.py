@@ -134,7 +134,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         server = self.model_server
-        self.asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        length = int(self.headers["Content-Length"])
+        body = self.rfile.read(length)
+        if len(body) < length:
+            raise ConnectionResetError("the client has gone while it asked")
+        self.asked = json.loads(body)
         server.requests.append({"path": self.path, **self.asked})
         server.keys.append(self.headers.get("Authorization"))
         server.repeats.append(self.headers.get("Idempotency-Key"))
