@@ -26,8 +26,12 @@ from boton.store.steps import end_conversation, end_failed_opening, lock_message
 from boton.store.tables import DUE, BusinessRow, ChatRow, ConversationRow, FollowUpRow, MessageRow, ToolCallRow, TurnRow
 
 
-def close(session: Session, chat: ChatRow, turn: TurnRow, parts: Sequence[str], now: datetime) -> list[NewEvent]:
-    """Ends the turn: it says `parts`, unless it is not wanted any more. The events that tell what followed."""
+def close(
+    session: Session, chat: ChatRow, turn: TurnRow, parts: Sequence[str], now: datetime, *, called: bool
+) -> list[NewEvent]:
+    """Ends the turn: it says `parts`, unless it is not wanted any more. The events that tell what followed. called:
+    the model called tools before.
+    """
     if not _is_wanted(session, chat, turn, now):
         drop(turn, SUPERSEDED, now)
         return []
@@ -43,7 +47,7 @@ def close(session: Session, chat: ChatRow, turn: TurnRow, parts: Sequence[str], 
         case Occasion.FOLLOW_UP:
             chat.last_turn_at, chat.next_step_at = turn.created_at.replace(microsecond=0), now
             follow_ups.end(session.get_one(FollowUpRow, turn.trigger_id), now, done=True)
-    return _speak(session, chat, turn, parts, now)
+    return _speak(session, chat, turn, parts, _list_effects(session, turn) if called else [], now)
 
 
 def fail(session: Session, chat: ChatRow, turn: TurnRow, error: MessageError, now: datetime) -> list[NewEvent]:
@@ -127,9 +131,10 @@ def _fail_opening(session: Session, chat: ChatRow, turn: TurnRow, error: Message
 # ---------------------------------------------------------------- what it says, and what follows
 
 
-def _speak(session: Session, chat: ChatRow, turn: TurnRow, parts: Sequence[str], now: datetime) -> list[NewEvent]:
+def _speak(
+    session: Session, chat: ChatRow, turn: TurnRow, parts: Sequence[str], effects: Sequence[Effect], now: datetime
+) -> list[NewEvent]:
     """Who is handed to a human is told so, whoever holds the chat by then."""
-    effects = _list_effects(session, turn)
     business = session.get_one(BusinessRow, chat.business_id)
     kind = MessageKind.FOLLOW_UP if occasion_of(turn) is Occasion.FOLLOW_UP else MessageKind.REPLY
     if any(isinstance(effect, HandOff) for effect in effects):

@@ -155,6 +155,9 @@ class _KeepingSession(Session):
     holds, and the business was read four times to answer one message.
     """
 
+    def __init__(self, bind: Engine | Connection, **options: Any) -> None:
+        super().__init__(bind, expire_on_commit=False, **options)
+
 
 @event.listens_for(_KeepingSession, "loaded_as_persistent")
 @event.listens_for(_KeepingSession, "pending_to_persistent")

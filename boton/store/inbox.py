@@ -28,7 +28,7 @@ from boton.domain.sends import SendStatus
 from boton.errors import NotFound
 from boton.ids import Prefix, new_id
 from boton.ports import Recorded
-from boton.store.aliases import find_chat_ids
+from boton.store.aliases import find_chat_ids, find_with_chats, select_with_chats
 from boton.store.asking import ask
 from boton.store.chats import add_aliases, ensure_chats, find_chat_id, set_flags
 from boton.store.columns import storable
@@ -82,7 +82,7 @@ def _fetch_cursor(session: Session, connection_id: str) -> int:
 
 
 class _Recording:
-    """One transaction's worth of events of one connection."""
+    """One transaction's worth of events of one connection. chat_ids: of the customers who were known before."""
 
     def __init__(self, session: Session, connection: ConnectionRow, business: BusinessRow, now: datetime) -> None:
         self.session = session
@@ -90,12 +90,14 @@ class _Recording:
         self.business = business
         self.now = now
         self.told: list[NewEvent] = []
+        self.chat_ids: dict[str, str] = {}
         self.owed: dict[str, None] = {}
 
     def tell(self, event_type: EventType, /, **data: object) -> None:
         self.told.append(NewEvent(business_id=self.business.id, type=event_type, at=self.now, data=data))
 
 
+_CHATS = select_with_chats(col(ChatRow.id), col(ChatRow.known))
 _CONNECTION = table_of(ConnectionRow)
 _MOVE_CURSOR = update(_CONNECTION).where(_CONNECTION.c.id == bindparam("of")).values(cursor=bindparam("to"))
 
@@ -109,10 +111,11 @@ def _record_events(
     recording = _Recording(session, connection, business, now)
     new = [event for event in events if event.cursor > connection.cursor]
     halted = _lock_halted(recording, new)
-    customers = find_chat_ids(session, business.id, _customers_in(new))
-    wake_sends_to(session, customers, now)
+    customers = find_with_chats(session, _CHATS, business.id, _customers_in(new))
+    recording.chat_ids = {jid: chat_id for jid, (chat_id, _) in customers.items()}
+    wake_sends_to(session, {chat_id for chat_id, known in customers.values() if not known}, now)
     receivers = find_chat_ids(session, business.id, _receivers_in(new))
-    lock_ahead(session, col(ChatRow.id).in_(customers | receivers))
+    lock_ahead(session, col(ChatRow.id).in_(receivers.union(recording.chat_ids.values())))
     for is_receipt, run in groupby(new, lambda event: isinstance(event.body, Receipt)):
         _record_run(recording, list(run), are_receipts=is_receipt)
     if new:
@@ -197,7 +200,8 @@ def _record_message(recording: _Recording, inbound: Inbound) -> None:
 def _chat_of(recording: _Recording, inbound: Inbound) -> ChatRow:
     session, business_id = recording.session, recording.business.id
     jids = (inbound.jid, *filter(is_person, inbound.also_known_as))
-    chat_id = find_chat_id(session, business_id, jids)
+    chat_id = next((recording.chat_ids[jid] for jid in jids if jid in recording.chat_ids), None)
+    chat_id = chat_id or find_chat_id(session, business_id, jids)
     if chat_id is None:
         chat_id = ensure_chats(session, business_id, [inbound.jid], recording.now)[inbound.jid]
     if len(jids) > 1:

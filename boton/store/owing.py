@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, or_, select
 from sqlmodel import Session, col
 
 from boton.domain.chats import AnswerDecision
@@ -143,20 +143,36 @@ def _bot_spoke_last(session: Session, chat: ChatRow, first: MessageRow) -> bool:
 
 def _find_reply(session: Session, chat: ChatRow, due: Sequence[MessageRow], now: datetime) -> TurnRow:
     """The turn under way goes on, unless the customer has written since and it may be written anew."""
-    latest = session.get(TurnRow, chat.turn_id) if chat.turn_id else None
+    trigger_id = due[-1].id
+    turns = session.scalars(_TURNS, {"chat_id": chat.id, "turn_id": chat.turn_id or "", "trigger_id": trigger_id}).all()
+    latest = next((turn for turn in turns if turn.id == chat.turn_id), None)
     if latest is not None and latest.status == TurnStatus.OPEN and any(row.id == latest.trigger_id for row in due):
         if latest.conversation_id == chat.conversation_id and not is_stale(session, latest):
             return latest
         drop(latest, SUPERSEDED, now)
     again = latest is not None and latest.status == TurnStatus.DROPPED and latest.reason == SUPERSEDED
     recomposed = latest.recomposed + 1 if latest is not None and again else 0
-    return _open(session, chat, due[-1].id, chat.conversation_id, recomposed, now)
+    of_trigger = next((turn for turn in turns if turn.trigger_id == trigger_id), None)
+    return _open(session, chat, of_trigger, trigger_id, chat.conversation_id, recomposed, now)
+
+
+_TURNS = select(TurnRow).where(
+    col(TurnRow.chat_id) == bindparam("chat_id"),
+    or_(col(TurnRow.id) == bindparam("turn_id"), col(TurnRow.trigger_id) == bindparam("trigger_id")),
+)
+"""The chat's newest one, and the one that a message set off."""
 
 
 def _open(
-    session: Session, chat: ChatRow, trigger_id: str, conversation_id: str | None, recomposed: int, now: datetime
+    session: Session,
+    chat: ChatRow,
+    turn: TurnRow | None,
+    trigger_id: str,
+    conversation_id: str | None,
+    recomposed: int,
+    now: datetime,
 ) -> TurnRow:
-    turn = find_by_trigger(session, chat.id, trigger_id)
+    """turn: the trigger's, where it has set one off."""
     if turn is not None and turn.status != TurnStatus.OPEN:
         turn.trigger_id = f"{trigger_id}~{turn.id}"  # it came to nothing, and what it was to answer is due again
         session.flush()
@@ -194,7 +210,8 @@ def _find_follow_up(session: Session, chat: ChatRow, now: datetime) -> TurnRow |
         if not _is_wanted(chat, row, conversation, now):
             follow_ups.end(row, now, done=False)
         elif row.text is None:
-            return _open(session, chat, row.id, conversation.id, 0, now)
+            turn = find_by_trigger(session, chat.id, row.id)
+            return _open(session, chat, turn, row.id, conversation.id, 0, now)
         else:
             _queue_promise(session, chat, conversation, row.text, now)
             follow_ups.end(row, now, done=True)

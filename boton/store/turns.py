@@ -163,7 +163,7 @@ def _record_answer(
     _count_tokens(session, turn, answer, now)
     events: list[NewEvent] = []
     if turn.status == TurnStatus.OPEN and _add_round(session, turn, number, answer, now) and not answer.calls:
-        events = close(session, chat, turn, parts, now)
+        events = close(session, chat, turn, parts, now, called=number > 0)
     session.flush()
     append_events(session, events)
     if turn.status == TurnStatus.OPEN:
