@@ -47,17 +47,17 @@ class NeonizeGateway:
         """Also raises NumberLost when no phone is linked any more, ProcessSpent when a fresh process must go on."""
         await self._session.open(epoch)
 
-    async def log_out(self) -> None:
-        """Takes the device off the phone and ends the session; without one it only closes. Never raises."""
-        with contextlib.suppress(SendError, CallFailed, Wedged):
-            client, _ = await self._session.ready()
-            await client.logout()
-        await self.close()
-
     async def close(self) -> None:
         for task in self._typing:
             task.cancel()
         await self._session.close()
+
+    async def log_out(self) -> None:
+        """The device is taken off the phone; where WhatsApp cannot be told, its owner does that there."""
+        with contextlib.suppress(SendError, CallFailed, Wedged):
+            client, _ = await self._session.ready()
+            await client.logout()
+        await self.close()
 
     # ------------------------------------------------------------ coming in
 
