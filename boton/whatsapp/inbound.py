@@ -147,7 +147,8 @@ def _read_receipt(event: Any, known: Knowledge) -> Sequence[Said]:
     if event.MessageSource.IsFromMe:
         kind = ReceiptKind.SENT  # another device of ours has it, the customer perhaps not
     ids = tuple(event.MessageIDs)
-    return (Receipt(jid=jids[0], whatsapp_ids=ids, kind=kind, at=_from_ms(event.Timestamp * 1000)),)
+    at = _from_ms(event.Timestamp * 1000)
+    return (Receipt(jid=jids[0], also_known_as=jids[1:], whatsapp_ids=ids, kind=kind, at=at),)
 
 
 _KINDS: Mapping[str, ReceiptKind] = {
