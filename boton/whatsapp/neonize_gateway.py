@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 
@@ -23,6 +23,7 @@ from boton.whatsapp.device_store import DeviceStore
 from boton.whatsapp.neonize_client import CallFailed, NeonizeClient, Wedged
 from boton.whatsapp.number import Number
 from boton.whatsapp.outbound import to_address, to_message
+from boton.whatsapp.reach import is_reachable
 from boton.whatsapp.refusals import deserves_fresh_address, to_send_error
 from boton.whatsapp.session import Patience, Session, ask_store
 
@@ -38,9 +39,15 @@ _OWNER_CHECK = 2.0
 class NeonizeGateway:
     """One linked phone number, on the event loop that it was made on. Its device store is closed with it."""
 
-    def __init__(self, store: DeviceStore, connection_id: str, patience: Patience | None = None) -> None:
+    def __init__(
+        self,
+        store: DeviceStore,
+        connection_id: str,
+        patience: Patience | None = None,
+        reach: Callable[[], Awaitable[bool]] = is_reachable,
+    ) -> None:
         self._patience = patience or Patience()
-        self._session = Session(store, connection_id, self._patience)
+        self._session = Session(store, connection_id, self._patience, reach)
         self._typing: set[asyncio.Task[None]] = set()
 
     async def open(self, epoch: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -57,8 +57,11 @@ async def ask_store(question: Callable[[], T]) -> T:
 class Session:
     """Opened under an epoch, again and again; closed once."""
 
-    def __init__(self, store: DeviceStore, connection_id: str, patience: Patience) -> None:
+    def __init__(
+        self, store: DeviceStore, connection_id: str, patience: Patience, reach: Callable[[], Awaitable[bool]]
+    ) -> None:
         self.line = Line()
+        self._reach = reach
         self._store = store
         self._connection_id = connection_id
         self._patience = patience
@@ -186,6 +189,8 @@ class Session:
         await client.stop()
         if await ask_store(partial(self._store.find_device, self._connection_id)) is None:
             raise UNLINKED.to_error()
+        if not await self._reach():
+            raise ConnectionAway("WhatsApp is out of reach.")
         self.line.reset()
         await client.connect()
         if not await self.line.wait(lambda: self.line.decided, self._patience.connect):

@@ -138,6 +138,10 @@ class SimulatorWorld:
         return str(answer.json()["id"])
 
 
+async def _reachable() -> bool:
+    return True
+
+
 def _number(jid: str) -> str:
     return jid.partition("@")[0]
 
@@ -190,7 +194,7 @@ class NeonizeWorld:
     def new_gateway(self, host: str = "", **patience: float) -> NeonizeGateway:
         """With less patience than in production, or as told."""
         known = {"predecessors": 0.1, "connect": 5.0, "reconnect": 0.2, "sync": 2.0} | patience
-        gateway = NeonizeGateway(self.new_store(host), self.connection_id, Patience(**known))
+        gateway = NeonizeGateway(self.new_store(host), self.connection_id, Patience(**known), _reachable)
         self._gateways.push_async_callback(gateway.close)
         return gateway
 

@@ -31,7 +31,11 @@ def played_links(networks: dict[str, FakeNetwork]) -> Iterator[dict[str, str]]:
     """What the environment of such processes needs. networks: by the JID of the device; may be added to."""
     server = _Server(networks)
     root, site = Path(__file__).parents[2], Path(__file__).parent / "site"
-    yield {ADDRESS: f"{server.port}", "PYTHONPATH": os.pathsep.join((str(site), str(root)))}
+    yield {
+        ADDRESS: f"{server.port}",
+        "PYTHONPATH": os.pathsep.join((str(site), str(root))),
+        "HTTPS_PROXY": f"http://127.0.0.1:{server.port}",  # somebody listens there: WhatsApp seems to be in reach
+    }
     server.close()
 
 

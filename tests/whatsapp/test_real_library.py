@@ -26,10 +26,13 @@ from boton.whatsapp.neonize_client import migrate
 from boton.whatsapp.neonize_gateway import NeonizeGateway
 from tests.whatsapp.devices import link_device
 
+async def reach():
+    return True
+
 async def main():
     migrate(store, "con_1")
     link_device(store, "con_1", "5491138620812")
-    gateway = NeonizeGateway(store, "con_1")
+    gateway = NeonizeGateway(store, "con_1", reach=reach)
     for _ in range(2):
         try:
             await gateway.open(1)
@@ -88,6 +91,13 @@ def test_linked_device_fails_cleanly_without_a_network_and_stops(tmp_path: Path)
     assert len(failures) == 2
     assert all("is not connected" in line for line in failures)
     assert "5491138620812" not in ran.stdout + ran.stderr
+
+
+def test_link_without_a_network_does_not_trouble_the_library(tmp_path: Path) -> None:
+    """Each connect leaks a handle, also one that fails."""
+    ran = run(_OPEN.replace(", reach=reach", ""), tmp_path)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert ran.stdout.splitlines() == ["WhatsApp is out of reach."] * 2 + ["ended in order"]
 
 
 def test_pairing_fails_cleanly_without_a_network(tmp_path: Path) -> None:

@@ -140,10 +140,10 @@ async def send(world: World, number: Played, words: str) -> Going:
     return Going(number, accepted.send.id, words)
 
 
-async def kill(world: World, links: Links, number: Played) -> float:
-    """How long the number was away."""
+async def kill(world: World, links: Links, number: Played, how: signal.Signals) -> float:
+    """How long the number was away. A panic of the library is a SIGABRT."""
     before = await SqlConnectionStore(world.database).fetch_connection(number.connection.id)
-    os.kill(links.running()[number.connection.id].pid, signal.SIGKILL)
+    os.kill(links.running()[number.connection.id].pid, how)
     began = time.monotonic()
     await is_up(world, number, above=before.epoch)
     return time.monotonic() - began
@@ -173,7 +173,8 @@ async def test_killed_links_lose_and_repeat_nothing(world: World, numbers: list[
             for number in numbers:
                 number.network.customer_writes(number.phone, written[-1])
                 sends.append(await send(world, number, f"respuesta {round}"))
-            away.append(await kill(world, links, numbers[round % len(numbers)]))
+            how = signal.SIGABRT if round % 2 else signal.SIGKILL
+            away.append(await kill(world, links, numbers[round % len(numbers)], how))
         statuses = [await final_status(world, going) for going in sends]
         for number in numbers:
             await eventually(partial(texts_of, world, number), lambda stored: stored == written)

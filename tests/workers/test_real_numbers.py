@@ -70,7 +70,7 @@ async def test_linked_number_waits_for_whatsapp_and_stops_in_order(
 
     away = await eventually(real.fetch, lambda one: one.status is ConnectionStatus.DISCONNECTED)
     assert away.reason is not None
-    assert "not connected" in away.reason
+    assert "out of reach" in away.reason
     environment = await asyncio.to_thread(Path(f"/proc/{link.pid}/environ").read_bytes)
     assert b"NEONIZE_BOT_TAG=off" in environment.split(b"\0")
 
