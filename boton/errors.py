@@ -6,6 +6,10 @@ Every error carries ids, never a message's text: errors end up in logs and in wo
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from boton.domain.connections import ConnectionStatus
 
 
 class BotonError(Exception):
@@ -141,6 +145,22 @@ class SessionReplaced(SendError):
 
     code = "session_replaced"
     definitely_not_sent = True
+
+
+class NumberLost(BotonError):
+    """The number cannot be held any more (logged out, banned, replaced, outdated): `detail` says what to do."""
+
+    code = "number_lost"
+
+    def __init__(self, status: ConnectionStatus, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+
+
+class ProcessSpent(BotonError):
+    """This process has reconnected so often that what the library leaks adds up: a fresh one must go on."""
+
+    code = "process_spent"
 
 
 # What a language model answers when it did not simply work.

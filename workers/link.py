@@ -30,7 +30,15 @@ from boton.domain.connections import SAID_AGAIN, Connection, ConnectionStatus, G
 from boton.domain.gateway import Attempt, GatewayEvent, Inbound, Receipt
 from boton.domain.messages import Direction, MessageKind, MessageStatus
 from boton.domain.pacing import Closure
-from boton.errors import ConnectionAway, GatewayAbsent, NotFound, SessionReplaced, StaleEpoch
+from boton.errors import (
+    ConnectionAway,
+    GatewayAbsent,
+    NotFound,
+    NumberLost,
+    ProcessSpent,
+    SessionReplaced,
+    StaleEpoch,
+)
 from boton.ports import Recorded, Result, WhatsAppGateway
 from boton.settings import Settings, read_settings
 from boton.store.connections import SqlConnectionStore
@@ -108,8 +116,11 @@ def _tell_host(line: dict[str, object]) -> None:
 
 def open_gateway(connection: Connection, settings: Settings) -> WhatsAppGateway:
     """The gateway that this connection is on. Raises GatewayAbsent."""
-    if connection.gateway is not Gateway.SIMULATOR:
-        raise GatewayAbsent("Real WhatsApp numbers come with a later version.")
+    if connection.gateway is Gateway.WHATSAPP:
+        from boton.whatsapp.device_store import DeviceStore
+        from boton.whatsapp.neonize_gateway import NeonizeGateway
+
+        return NeonizeGateway(DeviceStore(settings.data_dir, settings.store_url), connection.id)
     if not settings.simulator:
         raise GatewayAbsent("The simulator is off here: set BOTON_SIMULATOR=1 where `boton connections` runs.")
     from boton.whatsapp.simulator import SimulatorGateway
@@ -133,7 +144,7 @@ class Link:
         self._connection = connection
         self._epoch = epoch
         self._stop = stop
-        self._lost = self._failed = False
+        self._lost = self._failed = self._ended = False
         self._metrics = Metrics()
         self._connections = SqlConnectionStore(database)
         self._inbox = SqlInboxStore(database)
@@ -180,7 +191,9 @@ class Link:
         await asyncio.gather(*ending, return_exceptions=True)
         await self._sending.drain()
         await self._gateway.close()
-        return LOST_OWNERSHIP if self._lost else int(self._failed)
+        if self._lost:
+            return LOST_OWNERSHIP
+        return ENDED if self._ended else int(self._failed)
 
     async def _stand_or_fall(self, part: Coroutine[Any, Any, None]) -> None:
         """A part that ends by an error ends the link, which its host starts again: half a link helps nobody."""
@@ -294,9 +307,17 @@ class Link:
                 await self._pump()
             except ConnectionAway as away:
                 log.warning("connection away", extra={"connection": self._connection.id, "detail": away.detail})
-                await self._note_away(away.detail)
+                await self._note(ConnectionStatus.DISCONNECTED, away.detail)
             except (SessionReplaced, StaleEpoch):
                 self.lost_ownership()
+                return
+            except NumberLost as lost:
+                await self._end_with(lost)
+                return
+            except ProcessSpent:
+                log.warning("link makes room for a fresh one", extra={"connection": self._connection.id})
+                self._failed = True
+                self._stop.set()
                 return
             except Exception:
                 log.exception("session failed", extra={"connection": self._connection.id})
@@ -305,9 +326,17 @@ class Link:
             if not self._stop.is_set():
                 self._metrics.count_reconnect()
 
-    async def _note_away(self, reason: str) -> None:
+    async def _end_with(self, lost: NumberLost) -> None:
+        """The number cannot be held until a person acts: the store and the host are told why, and what to do."""
+        log.warning("number lost", extra={"connection": self._connection.id, "status": lost.status})
+        await self._note(lost.status, lost.detail)
+        _end(lost.status, lost.detail)
+        self._ended = True
+        self._stop.set()
+
+    async def _note(self, status: ConnectionStatus, reason: str) -> None:
         try:
-            await self._tell_status(ConnectionStatus.DISCONNECTED, reason)
+            await self._tell_status(status, reason)
         except StaleEpoch:
             self.lost_ownership()
         except Exception:

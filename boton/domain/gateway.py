@@ -74,9 +74,13 @@ class ReceiptKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """What became of messages of ours. A message is known by (chat, id), never by id alone."""
+    """What became of messages of ours. A message is known by (chat, id), never by id alone.
+
+    also_known_as: further JIDs of the same customer, as in Inbound.
+    """
 
     jid: str
+    also_known_as: tuple[str, ...] = ()
     whatsapp_ids: tuple[str, ...]
     kind: ReceiptKind
     at: datetime

@@ -137,7 +137,7 @@ def _customers_in(events: Sequence[GatewayEvent]) -> list[str]:
 def _receivers_in(events: Sequence[GatewayEvent]) -> list[str]:
     """Everybody whose receipts are told."""
     receipts = [event.body for event in events if isinstance(event.body, Receipt)]
-    return [receipt.jid for receipt in receipts if is_person(receipt.jid)]
+    return [jid for receipt in receipts for jid in (receipt.jid, *receipt.also_known_as) if is_person(jid)]
 
 
 def _lock_halted(recording: _Recording, events: Sequence[GatewayEvent]) -> list[SendRow]:

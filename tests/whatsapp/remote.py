@@ -1,0 +1,214 @@
+"""The played Go part in processes of their own: link processes as a host starts them, their network in the test's.
+
+`played_links` makes every link process that is started meanwhile use it (tests/whatsapp/site/sitecustomize.py). What
+a process has not taken over when it is killed is told to the next one: so no test of ours fails for what the real
+library loses by itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterator
+from itertools import count
+from multiprocessing.connection import Client, Connection, Listener
+from pathlib import Path
+from typing import Any
+
+from neonize.events import EVENT_TO_INT, INT_TO_EVENT
+from neonize.proto.waE2E.WAWebProtobufsE2E_pb2 import Message as MessageProto
+
+from tests.whatsapp.ffi import Refusal, Session
+from tests.whatsapp.network import FakeNetwork
+
+ADDRESS = "BOTON_TEST_WIRE"
+_KEY = b"boton"
+
+
+@contextlib.contextmanager
+def played_links(networks: dict[str, FakeNetwork]) -> Iterator[dict[str, str]]:
+    """What the environment of such processes needs. networks: by the JID of the device; may be added to."""
+    server = _Server(networks)
+    root, site = Path(__file__).parents[2], Path(__file__).parent / "site"
+    yield {
+        ADDRESS: f"{server.port}",
+        "PYTHONPATH": os.pathsep.join((str(site), str(root))),
+        "HTTPS_PROXY": f"http://127.0.0.1:{server.port}",  # somebody listens there: WhatsApp seems to be in reach
+    }
+    server.close()
+
+
+# ---------------------------------------------------------------- the test's side
+
+
+class _FarSession:
+    """A `Session` of another process, as a network sees it."""
+
+    def __init__(self, address: str, pipe: Connection) -> None:
+        self.address, self.stopped = address, threading.Event()
+        self._pipe, self._lock = pipe, threading.Lock()
+        self._numbers = count(1)
+        self._untaken: dict[int, Any] = {}
+        self._connected = False
+
+    @property
+    def connected(self) -> bool:
+        return self._connected
+
+    @connected.setter
+    def connected(self, connected: bool) -> None:
+        self._connected = connected
+        self._tell(("connected", connected))
+
+    def push(self, event: Any) -> None:
+        number = next(self._numbers)
+        self._untaken[number] = event
+        self._tell(("event", number, EVENT_TO_INT[type(event)], event.SerializeToString()))
+
+    def drain(self) -> None:
+        """Nobody waits for another process here."""
+
+    def listen(self) -> list[Any]:
+        """Until the process is gone; what it had not taken over by then."""
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                self._untaken.pop(self._pipe.recv(), None)
+        self._connected = False
+        self.stopped.set()
+        return list(self._untaken.values())
+
+    def _tell(self, told: tuple[Any, ...]) -> None:
+        with self._lock, contextlib.suppress(OSError):
+            self._pipe.send(told)
+
+
+class _Server:
+    def __init__(self, networks: dict[str, FakeNetwork]) -> None:
+        self._networks = networks
+        self._sessions: dict[int, _FarSession] = {}
+        self._tokens = count(1)
+        self._listener = Listener(("127.0.0.1", 0), authkey=_KEY)
+        self.port = self._listener.address[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                pipe = self._listener.accept()
+            except (EOFError, ConnectionError):
+                continue  # killed while it said hello
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=[pipe], daemon=True).start()
+
+    def _serve(self, pipe: Connection) -> None:
+        with contextlib.suppress(EOFError, OSError), pipe:
+            what, *rest = pipe.recv()
+            if what == "open":
+                self._hold(pipe, rest[0])
+            else:
+                pipe.send(_answer(lambda: self._call(what, *rest)))
+
+    def _hold(self, pipe: Connection, address: str) -> None:
+        network, token = self._networks[address], next(self._tokens)
+        session: Any = _FarSession(address, pipe)
+        self._sessions[token] = session
+        pipe.send(("token", token))
+        try:
+            network.connect(session)
+        except Refusal as refusal:
+            pipe.send(("refused", str(refusal)))
+        untaken = session.listen()
+        network.leave(session)
+        for event in untaken:
+            if event.DESCRIPTOR.name in {"Message", "Receipt"}:
+                network.tell(event)
+
+    def _call(self, what: str, token: int, *rest: Any) -> Any:
+        session: Any = self._sessions[token]
+        network = self._networks[session.address]
+        if what == "send":
+            return network.send(session, rest[0], MessageProto.FromString(rest[1]))
+        return network.look_up(session, rest[0])
+
+
+def _answer(call: Callable[[], Any]) -> tuple[str, Any]:
+    try:
+        return "answer", call()
+    except Refusal as refusal:
+        return "refused", str(refusal)
+
+
+# ---------------------------------------------------------------- the link's side
+
+
+class FarWire:
+    """Implements `ffi.Wire` through the test's process."""
+
+    def __init__(self, port: int) -> None:
+        self._address = ("127.0.0.1", port)
+        self._tokens: dict[Session, int] = {}
+        self._pipes: dict[Session, Connection] = {}
+
+    def connect(self, session: Session) -> None:
+        pipe = self._pipes[session] = Client(self._address, authkey=_KEY)
+        pipe.send(("open", session.address))
+        self._tokens[session] = pipe.recv()[1]
+        threading.Thread(target=self._listen, args=[session, pipe], daemon=True).start()
+
+    def send(self, session: Session, to: str, message: Any) -> tuple[str, int]:
+        id, at = self._call("send", session, to, message.SerializeToString())
+        return id, at
+
+    def look_up(self, session: Session, phone: str) -> str | None:
+        jid: str | None = self._call("look_up", session, phone)
+        return jid
+
+    def show_typing(self, session: Session, to: str, state: int) -> None:
+        """Nobody looks."""
+
+    def leave(self, session: Session) -> None:
+        self._pipes.pop(session).close()
+
+    def pair(self, session: Session) -> None:
+        raise Refusal("not here")
+
+    def ask_code(self, session: Session, phone: str) -> str:
+        raise Refusal("not here")
+
+    def log_out(self, session: Session) -> None:
+        raise Refusal("not here")
+
+    def _call(self, what: str, session: Session, *rest: Any) -> Any:
+        try:
+            with Client(self._address, authkey=_KEY) as pipe:
+                pipe.send((what, self._tokens[session], *rest))
+                kind, answer = pipe.recv()
+        except (OSError, EOFError):
+            raise Refusal("websocket not connected") from None
+        if kind == "refused":
+            raise Refusal(answer)
+        return answer
+
+    def _listen(self, session: Session, pipe: Connection) -> None:
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                match pipe.recv():
+                    case ("connected", connected):
+                        session.connected = connected
+                    case ("refused", words):
+                        session.end_pump(words)
+                    case ("event", number, code, payload):
+                        session.push_raw(code, payload)
+                        session.call(lambda number=number: _take(pipe, number))  # type: ignore[misc]
+        session.connected = False
+        session.push(INT_TO_EVENT[12](status=True))
+
+
+def _take(pipe: Connection, number: int) -> None:
+    with contextlib.suppress(OSError):
+        pipe.send(number)

@@ -1,0 +1,287 @@
+"""Where devices live, who owns them, what is journalled: on SQLite, and on PostgreSQL with the library's own tables."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from boton.domain.gateway import Sent
+from boton.errors import SessionReplaced
+from boton.whatsapp.address_book import AddressBook
+from boton.whatsapp.device_store import DeviceStore
+from boton.whatsapp.journal import Journal
+from boton.whatsapp.neonize_client import migrate
+from boton.whatsapp.ownership import Ownership
+from tests.whatsapp.devices import link_device
+
+PHONE = "5491138620812"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[str], DeviceStore]]:
+    """Opens the store as a host with that folder sees it; on PostgreSQL hosts with different folders share it."""
+    shared = request.param == "postgresql"
+    url = request.getfixturevalue("empty_postgres_url") if shared else f"sqlite:///{tmp_path / 'boton.db'}"
+    stores: list[DeviceStore] = []
+
+    def open_one(host: str = "one") -> DeviceStore:
+        stores.append(DeviceStore(tmp_path / (host if shared else ""), url))
+        return stores[-1]
+
+    yield open_one
+    for store in stores:
+        store.close()
+
+
+@pytest.fixture
+def store(open_store: Callable[[str], DeviceStore]) -> DeviceStore:
+    return open_store("one")
+
+
+# ------------------------------------------------------------ devices
+
+
+def test_real_library_makes_its_tables_and_a_device_is_found(store: DeviceStore) -> None:
+    assert store.find_device("con_1") is None
+    migrate(store, "con_1")
+    migrate(store, "con_1")
+    assert store.find_device("con_1") is None
+
+    jid = link_device(store, "con_1", PHONE)
+
+    device = store.find_device("con_1")
+    assert device is not None
+    assert (device.jid, device.lid, device.phone) == (jid, "900@lid", PHONE)
+    assert len(device.key) == 32
+    assert abs(datetime.now(UTC) - device.linked_at) < timedelta(seconds=5)
+
+
+def test_next_host_finds_the_same_device_and_key(open_store: Callable[[str], DeviceStore]) -> None:
+    store = open_store("one")
+    migrate(store, "con_1")
+    link_device(store, "con_1", PHONE)
+    assert open_store("two").find_device("con_1") == store.find_device("con_1")
+
+
+def test_device_that_the_library_deleted_is_gone(store: DeviceStore) -> None:
+    migrate(store, "con_1")
+    link_device(store, "con_1", PHONE)
+    with store.engine("con_1").begin() as sql:
+        sql.execute(text("DELETE FROM whatsmeow_device"))
+    assert store.find_device("con_1") is None
+
+
+def test_removal_forgets_one_connection_only(store: DeviceStore) -> None:
+    for connection_id, phone in (("con_1", PHONE), ("con_2", "5491138620813")):
+        migrate(store, connection_id)
+        link_device(store, connection_id, phone, lid=phone[-3:])
+        Journal(store.engine(connection_id), connection_id).append(17, b"x")
+
+    store.remove("con_1")
+
+    assert store.find_device("con_1") is None
+    assert store.find_device("con_2") is not None
+    assert Journal(store.engine("con_1"), "con_1").read(0, 10) == []
+    assert len(Journal(store.engine("con_2"), "con_2").read(0, 10)) == 1
+
+
+def test_files_are_for_the_owner_only(tmp_path: Path) -> None:
+    store = DeviceStore(tmp_path, f"sqlite:///{tmp_path / 'boton.db'}")
+    migrate(store, "con_1")
+    Ownership(store, "con_1").take(1)
+    store.close()
+    assert store.folder.stat().st_mode & 0o077 == 0
+    assert {file.name for file in store.folder.iterdir() if file.stat().st_mode & 0o077} == set()
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("postgresql://u:p%40@db.test/boton", "postgres://u:p%40@db.test/boton?sslmode=require&search_path=whatsapp"),
+        ("postgresql+psycopg://127.0.0.1/boton", "postgres://127.0.0.1/boton?sslmode=disable&search_path=whatsapp"),
+        (
+            "postgres://h/b?sslmode=verify-full&pool_min_conns=3&connect_timeout=5",
+            "postgres://h/b?connect_timeout=5&sslmode=verify-full&search_path=whatsapp",
+        ),
+        ("postgresql:///b?host=/run/pg", "postgres:///b?host=%2Frun%2Fpg&sslmode=disable&search_path=whatsapp"),
+    ],
+)
+def test_address_for_the_librarys_driver(tmp_path: Path, url: str, expected: str) -> None:
+    name = DeviceStore(tmp_path, url).library_name("con_1")
+    assert name.partition("?")[0] == expected.partition("?")[0]
+    assert set(name.partition("?")[2].split("&")) == set(expected.partition("?")[2].split("&"))
+
+
+# ------------------------------------------------------------ ownership
+
+
+def test_higher_epoch_ends_a_lower_one(store: DeviceStore) -> None:
+    old, new = Ownership(store, "con_1"), Ownership(store, "con_1")
+    old.take(1)
+    new.take(2)
+    new.check()
+    with pytest.raises(SessionReplaced):
+        old.check()
+    with pytest.raises(SessionReplaced):
+        old.take(1)
+    Ownership(store, "con_2").take(1)
+
+
+def test_same_epoch_is_taken_once(store: DeviceStore) -> None:
+    Ownership(store, "con_1").take(3)
+    with pytest.raises(SessionReplaced):
+        Ownership(store, "con_1").take(3)
+
+
+def test_living_process_is_not_dead_and_one_that_left_is(store: DeviceStore) -> None:
+    old, new = Ownership(store, "con_1"), Ownership(store, "con_1")
+    old.take(1)
+    new.take(3)
+    assert not new.is_dead(1)
+    assert new.is_dead(2), "it never opened the number, and never can"
+    assert not new.are_predecessors_dead()
+
+    old.leave()
+
+    assert new.is_dead(1)
+    assert new.are_predecessors_dead()
+
+
+_TAKE_AND_DIE = """
+import os, sys
+from pathlib import Path
+from boton.whatsapp.device_store import DeviceStore
+from boton.whatsapp.ownership import Ownership
+Ownership(DeviceStore(Path(sys.argv[1]), sys.argv[2]), "con_1").take(1)
+os.kill(os.getpid(), 9)
+"""
+
+
+def take_and_die(store: DeviceStore, url: str) -> None:
+    subprocess.run([sys.executable, "-c", _TAKE_AND_DIE, store.folder.parent, url], timeout=60, check=False)
+
+
+def test_killed_process_is_known_to_be_dead_on_its_host_only(tmp_path: Path, empty_postgres_url: str) -> None:
+    here, there = (DeviceStore(tmp_path / host, empty_postgres_url) for host in ("one", "two"))
+    take_and_die(here, empty_postgres_url)
+    elsewhere = Ownership(there, "con_1")
+    elsewhere.take(2)
+    assert not elsewhere.is_dead(1), "a dead host and a slow one look the same"
+
+    back = Ownership(here, "con_1")
+    back.take(3)
+    assert back.is_dead(1)
+    assert not back.is_dead(2)
+    assert elsewhere.is_dead(1), "what one host found out, all know"
+    here.close()
+    there.close()
+
+
+# ------------------------------------------------------------ the journal
+
+
+def test_journal_keeps_order_and_is_read_from_anywhere(store: DeviceStore) -> None:
+    journal = Journal(store.engine("con_1"), "con_1")
+    for number in range(5):
+        journal.append(17, bytes([number]))
+
+    all_of_it = journal.read(0, 10)
+    assert [raw.payload for raw in all_of_it] == [bytes([number]) for number in range(5)]
+    assert journal.read(all_of_it[2].seq, 2) == all_of_it[2:4]
+    assert Journal(store.engine("con_1"), "con_1").read(0, 10) == all_of_it
+    assert Journal(store.engine("con_1"), "con_2").read(0, 10) == []
+
+
+def test_two_writers_never_share_a_number(store: DeviceStore) -> None:
+    one, two = (Journal(store.engine("con_1"), "con_1") for _ in range(2))
+    for _ in range(5):
+        one.append(17, b"one")
+        two.append(17, b"two")
+    seqs = [raw.seq for raw in one.read(0, 20)]
+    assert seqs == sorted(set(seqs))
+    assert len(seqs) == 10
+
+
+def test_lost_journal_goes_on_above_the_old_numbers(store: DeviceStore) -> None:
+    """Or everything would be below the cursor that the store has, and never be read."""
+    journal = Journal(store.engine("con_1"), "con_1")
+    journal.append(17, b"old")
+    (old,) = journal.read(0, 10)
+    journal.drop([old.seq])
+
+    fresh = Journal(store.engine("con_1"), "con_1")
+    fresh.append(17, b"new", at=datetime.now(UTC) + timedelta(milliseconds=5))
+
+    assert fresh.read(0, 10)[0].seq > old.seq
+
+
+def test_what_is_stored_is_kept_an_hour_and_then_trimmed(store: DeviceStore) -> None:
+    journal, now = Journal(store.engine("con_1"), "con_1"), datetime.now(UTC)
+    journal.append(17, b"old", at=now - timedelta(hours=3))
+    journal.append(17, b"young", at=now)
+    old, young = journal.read(0, 10)
+
+    journal.trim(old.seq, now)
+    assert len(journal.read(0, 10)) == 2, "it is not stored yet"
+    journal.trim(young.seq + 1, now)
+    assert journal.read(0, 10) == [young]
+
+
+def test_answer_to_the_send_outdoes_a_receipt(store: DeviceStore) -> None:
+    journal = Journal(store.engine("con_1"), "con_1")
+    received, answered = (datetime(2026, 1, 1, 12, minute, tzinfo=UTC) for minute in (1, 0))
+    journal.append(18, b"", proved=["3EB0"], at=received)
+    assert journal.find_sent("3EB0") == Sent(whatsapp_id="3EB0", at=received)
+    journal.note_sent("att_1", "3EB0", answered)
+    journal.append(18, b"", proved=["3EB0"], at=received)
+    assert journal.find_sent("3EB0") == Sent(whatsapp_id="3EB0", at=answered)
+    assert journal.find_attempt("3EB0") == "att_1"
+    assert journal.find_sent("3EB1") is None
+
+
+def test_known_id_is_no_proof(store: DeviceStore) -> None:
+    journal = Journal(store.engine("con_1"), "con_1")
+    journal.note_sent("att_1", "3EB0")
+    assert journal.find_sent("3EB0") is None
+    journal.append(18, b"", proved=["3EB0"])
+    assert journal.find_sent("3EB0") is not None
+    assert journal.find_attempt("3EB0") == "att_1"
+
+
+def test_old_proofs_are_forgotten(store: DeviceStore) -> None:
+    journal, now = Journal(store.engine("con_1"), "con_1"), datetime.now(UTC)
+    journal.append(18, b"", proved=["old"], at=now - timedelta(days=8))
+    journal.append(18, b"", proved=["young"], at=now)
+    journal.forget_proofs(now)
+    assert journal.find_sent("old") is None
+    assert journal.find_sent("young") is not None
+
+
+# ------------------------------------------------------------ addresses
+
+
+def test_addresses_are_remembered_and_forgotten(store: DeviceStore) -> None:
+    migrate(store, "con_1")
+    book = AddressBook(store.engine("con_1"), "con_1")
+    jid = f"{PHONE}@s.whatsapp.net"
+    book.note_canonical(jid, "777@lid")
+    book.note_canonical(jid, "778@lid")
+    assert AddressBook(store.engine("con_1"), "con_1").find_canonical(jid) == "778@lid"
+    assert book.phone_of("778@lid") == jid
+    book.forget(jid)
+    assert book.find_canonical(jid) is None
+
+
+def test_what_the_library_learnt_is_known(store: DeviceStore) -> None:
+    migrate(store, "con_1")
+    with store.engine("con_1").begin() as sql:
+        sql.execute(text("INSERT INTO whatsmeow_lid_map (lid, pn) VALUES ('777', '5491112345678')"))
+    book = AddressBook(store.engine("con_1"), "con_1")
+    assert book.phone_of("777@lid") == "5491112345678@s.whatsapp.net"
+    assert book.phone_of("778@lid") is None

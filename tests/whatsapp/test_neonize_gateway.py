@@ -1,0 +1,535 @@
+"""What the library and the network do wrong, and what the gateway makes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import pytest
+from sqlalchemy import text
+
+from boton.domain.connections import ConnectionStatus
+from boton.domain.gateway import Receipt, ReceiptKind, Sent, Typing, Unsettled
+from boton.errors import (
+    ConnectionAway,
+    NumberLost,
+    NumberRefused,
+    OutcomeUnknown,
+    ProcessSpent,
+    RecipientRefused,
+    SessionReplaced,
+)
+from boton.whatsapp.neonize_gateway import NeonizeGateway
+from tests.contracts.gateways import NeonizeNetwork, NeonizeWorld
+from tests.contracts.test_gateway import attempt_for, events_until, inbound, left, receipts
+from tests.waiting import until
+from tests.whatsapp import events
+from tests.whatsapp.ffi import Session
+
+
+@pytest.fixture
+async def gateway(world: NeonizeWorld) -> NeonizeGateway:
+    gateway = world.new_gateway()
+    await gateway.open(1)
+    return gateway
+
+
+def session_of(world: NeonizeWorld) -> Session:
+    session = world.network.session
+    assert session is not None
+    return session
+
+
+async def away(gateway: NeonizeGateway) -> str:
+    """Why the connection is away, as soon as it is."""
+    cursor = 0
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                heard = await gateway.read_events(cursor, 0.05)
+                cursor = heard[-1].cursor if heard else cursor
+            except ConnectionAway as error:
+                return error.detail
+            await asyncio.sleep(0.01)
+
+
+# ------------------------------------------------------------ what the library does wrong
+
+
+async def test_dead_event_pump_is_noticed_and_replaced(world: NeonizeWorld, gateway: NeonizeGateway) -> None:
+    customer = world.new_customer()
+    session = session_of(world)
+    session.end_pump("proto: required field neonize.Receipt.Type not set")
+
+    assert "library failed" in await away(gateway)
+    assert session.connected, "the socket stays up, and nobody hears of it"
+    await gateway.open(1)
+
+    assert session_of(world) is not session
+    world.customer_writes(customer, "¿siguen ahí?")
+    heard = await events_until(gateway, lambda seen: bool(inbound(seen)))
+    assert [each.text for each in inbound(heard)] == ["¿siguen ahí?"]
+
+
+async def test_pump_that_dies_wakes_a_waiting_reader(world: NeonizeWorld, gateway: NeonizeGateway) -> None:
+    reading = asyncio.create_task(gateway.read_events(0, 60))
+    await asyncio.sleep(0)
+    session_of(world).end_pump("proto: required field neonize.ConnectFailure.Reason not set")
+
+    async with asyncio.timeout(5):
+        with pytest.raises(ConnectionAway):
+            await reading
+
+
+async def test_send_that_hangs_is_given_up_and_the_connection_made_anew(world: NeonizeWorld) -> None:
+    gateway = world.new_gateway(send=0.2, proof=0.1)
+    await gateway.open(1)
+    attempt = attempt_for(world.new_customer())
+    world.network.faults = {"hang": True}
+
+    with pytest.raises(OutcomeUnknown):
+        await gateway.send_text(attempt)
+    world.network.faults = {}
+    with pytest.raises(ConnectionAway):
+        await gateway.send_text(attempt_for(attempt.jid))
+
+    await gateway.open(1)
+    assert await gateway.find_outcome(attempt) is Unsettled.UNKNOWN
+    other = attempt_for(world.new_customer())
+    await gateway.send_text(other)
+    assert world.received(other.jid) == ["hola"]
+    assert world.received(attempt.jid) == []
+
+
+async def test_send_that_still_hangs_in_the_library_is_not_said_to_be_not_sent(world: NeonizeWorld) -> None:
+    gateway = world.new_gateway()
+    await gateway.open(1)
+    attempt = attempt_for(world.new_customer())
+    world.set_faults(latencyMs=800)
+    on_its_way = asyncio.create_task(gateway.send_text(attempt))
+    await left(world)
+
+    assert await gateway.find_outcome(attempt) is Unsettled.UNKNOWN
+
+    sent = await on_its_way
+    assert await gateway.find_outcome(attempt) == sent
+
+
+async def test_timeout_that_no_receipt_settles_stays_unknown_until_one_comes(world: NeonizeWorld) -> None:
+    gateway = world.new_gateway(proof=0.1)
+    await gateway.open(1)
+    customer = world.new_customer(online=False)
+    attempt = attempt_for(customer)
+    world.set_faults(loseAckRate=1.0)
+    with pytest.raises(OutcomeUnknown):
+        await gateway.send_text(attempt)
+    assert await gateway.find_outcome(attempt) is Unsettled.UNKNOWN
+
+    world.change_customer(customer, online=True)
+
+    async with asyncio.timeout(5):
+        while not isinstance(await gateway.find_outcome(attempt), Sent):
+            await asyncio.sleep(0.05)
+    assert world.received(customer) == ["hola"]
+
+
+@pytest.mark.parametrize("kind", ["SENDER", "RETRY", "INACTIVE", "READ"])
+async def test_any_receipt_proves_a_message_to_be_sent(world: NeonizeWorld, kind: str) -> None:
+    gateway = world.new_gateway(proof=5)
+    await gateway.open(1)
+    customer = world.new_customer(online=False)
+    attempt = attempt_for(customer)
+    world.set_faults(loseAckRate=1.0)
+    with pytest.raises(OutcomeUnknown):
+        await gateway.send_text(attempt)
+    (phone,) = world.network.phones.values()
+    ((message_id, _),) = phone.waiting
+
+    asking = asyncio.create_task(gateway.find_outcome(attempt))
+    world.network.tell(events.receipt(events.source(phone.chat), [message_id], kind))
+
+    outcome = await asking
+    assert isinstance(outcome, Sent)
+    assert outcome.whatsapp_id == message_id
+
+
+async def test_attempt_cut_off_on_its_way_is_unknown(world: NeonizeWorld) -> None:
+    """A documented difference: the socket has it, and nobody can take it back."""
+    gateway = world.new_gateway(proof=0.1)
+    await gateway.open(1)
+    attempt = attempt_for(world.new_customer())
+    world.set_faults(latencyMs=5000)
+    on_its_way = asyncio.create_task(gateway.send_text(attempt))
+    await left(world)
+    world.set_faults(offline=True)
+
+    with pytest.raises(OutcomeUnknown):
+        await on_its_way
+    world.set_faults()
+    await gateway.open(1)
+    assert await gateway.find_outcome(attempt) is Unsettled.UNKNOWN
+
+
+async def test_nothing_is_asked_of_the_library_before_it_is_up_or_after_it_stopped(
+    played: NeonizeNetwork, world: NeonizeWorld
+) -> None:
+    """Such a call ends the process, or answers "client is nil"."""
+    world.set_faults(offline=True)
+    gateway = world.new_gateway()
+    with pytest.raises(ConnectionAway):
+        await gateway.open(1)
+    jid = world.new_customer()
+    for request in (gateway.send_text(attempt_for(jid)), gateway.is_on_whatsapp(jid), gateway.show_typing(jid, 1)):
+        with contextlib.suppress(ConnectionAway):
+            await request
+    world.set_faults()
+    await gateway.open(1)
+    await gateway.close()
+    played.go.calls.clear()
+    for request in (gateway.send_text(attempt_for(jid)), gateway.is_on_whatsapp(jid), gateway.show_typing(jid, 1)):
+        with contextlib.suppress(ConnectionAway):
+            await request
+    await asyncio.sleep(0.05)
+    assert played.go.calls == []
+
+
+async def test_silent_connection_is_not_called_connected(world: NeonizeWorld) -> None:
+    """The library says nothing, and is not connected any more."""
+    gateway = world.new_gateway(watch=0)
+    await gateway.open(1)
+    session_of(world).connected = False
+
+    assert "did not say so" in await away(gateway)
+
+
+async def test_missed_pings_are_a_connection_away_until_one_is_answered(
+    world: NeonizeWorld, gateway: NeonizeGateway
+) -> None:
+    session_of(world).push(events.keep_alive_timeout())
+    await away(gateway)
+
+    session_of(world).push(events.pb.KeepAliveRestored())
+    await gateway.open(1)
+    assert await gateway.read_events(0, 0) == []
+
+
+async def test_long_silence_is_broken_by_a_question(played: NeonizeNetwork, world: NeonizeWorld) -> None:
+    gateway = world.new_gateway(watch=0, silence=0)
+    await gateway.open(1)
+    reading = asyncio.create_task(gateway.read_events(0, 3))
+    await until(lambda: "GetBlocklist" in played.go.calls, 10)
+    reading.cancel()
+
+
+async def test_process_that_connected_often_enough_asks_for_a_fresh_one(
+    world: NeonizeWorld, gateway: NeonizeGateway
+) -> None:
+    for _ in range(49):
+        session_of(world).end_pump("gone")
+        await away(gateway)
+        await gateway.open(1)
+    session_of(world).end_pump("gone")
+    await away(gateway)
+
+    with pytest.raises(ProcessSpent):
+        await gateway.open(1)
+
+
+# ------------------------------------------------------------ the number is lost
+
+
+@pytest.mark.parametrize(
+    ("event", "status", "advice"),
+    [
+        (events.logged_out(), ConnectionStatus.LOGGED_OUT, "link the phone again"),
+        (events.logged_out("MAIN_DEVICE_GONE"), ConnectionStatus.BANNED, "open WhatsApp on the phone"),
+        (events.logged_out("UNKNOWN_LOGOUT"), ConnectionStatus.BANNED, "ask for a review"),
+        (events.banned(3600), ConnectionStatus.BANNED, "until"),
+        (events.outdated(), ConnectionStatus.OUTDATED, "newer version"),
+        (events.connect_failure("CLIENT_OUTDATED"), ConnectionStatus.OUTDATED, "newer version"),
+    ],
+)
+async def test_lost_number_says_what_to_do(
+    world: NeonizeWorld, gateway: NeonizeGateway, event: object, status: ConnectionStatus, advice: str
+) -> None:
+    reading = asyncio.create_task(gateway.read_events(0, 60))
+    session_of(world).push(event)
+
+    async with asyncio.timeout(5):
+        with pytest.raises(NumberLost) as lost:
+            await reading
+    assert lost.value.status is status
+    assert advice in lost.value.detail
+    with pytest.raises(NumberLost):
+        await gateway.open(1)
+    with pytest.raises(ConnectionAway):
+        await gateway.send_text(attempt_for(world.new_customer()))
+
+
+async def test_failure_that_passes_is_only_a_connection_away(world: NeonizeWorld, gateway: NeonizeGateway) -> None:
+    session_of(world).push(events.connect_failure("SERVICE_UNAVAILABLE"))
+    await away(gateway)
+    session_of(world).push(events.connected())
+    await gateway.open(1)
+
+
+async def test_what_was_heard_before_the_end_is_still_given(world: NeonizeWorld, gateway: NeonizeGateway) -> None:
+    world.customer_writes(world.new_customer(), "último")
+    session_of(world).push(events.logged_out())
+    session_of(world).drain()
+
+    heard = await gateway.read_events(0, 0)
+    assert [each.text for each in inbound(list(heard))] == ["último"]
+    with pytest.raises(NumberLost):
+        await gateway.read_events(heard[-1].cursor, 0)
+
+
+async def test_device_that_is_gone_is_never_handed_to_the_library(world: NeonizeWorld) -> None:
+    """An unknown JID ends the process."""
+    with world.store.engine(world.connection_id).begin() as sql:
+        sql.execute(text("DELETE FROM whatsmeow_device"))
+
+    with pytest.raises(NumberLost) as lost:
+        await world.new_gateway().open(1)
+
+    assert lost.value.status is ConnectionStatus.LOGGED_OUT
+
+
+async def test_replaced_once_it_takes_the_number_back_replaced_twice_it_gives_up(
+    world: NeonizeWorld, gateway: NeonizeGateway
+) -> None:
+    session_of(world).push(events.replaced())
+    assert "took the connection over" in await away(gateway)
+    await gateway.open(1)
+    await gateway.send_text(attempt_for(world.new_customer()))
+
+    session_of(world).push(events.replaced())
+    await away(gateway)
+    with pytest.raises(NumberLost) as lost:
+        await gateway.open(1)
+    assert lost.value.status is ConnectionStatus.REPLACED
+    assert "stop the other one" in lost.value.detail
+
+
+async def test_replaced_by_a_higher_epoch_it_does_not_fight(world: NeonizeWorld, gateway: NeonizeGateway) -> None:
+    await world.new_gateway().open(2)
+
+    with pytest.raises(SessionReplaced):
+        await gateway.read_events(0, 5)
+    with pytest.raises(SessionReplaced):
+        await gateway.open(1)
+
+
+async def test_logged_out_device_is_gone_and_without_a_connection_it_only_closes(world: NeonizeWorld) -> None:
+    gateway = world.new_gateway()
+    await gateway.log_out()
+    assert world.store.find_device(world.connection_id) is not None
+
+    gateway = world.new_gateway()
+    await gateway.open(1)
+    await gateway.log_out()
+    assert world.store.find_device(world.connection_id) is None
+    with pytest.raises(ConnectionAway):
+        await gateway.read_events(0, 0)
+
+
+async def test_text_that_cannot_be_sent_is_refused_and_holds_up_nothing(
+    world: NeonizeWorld, gateway: NeonizeGateway
+) -> None:
+    attempt = attempt_for(world.new_customer(), "\ud83d")
+    with pytest.raises(RecipientRefused):
+        await gateway.send_text(attempt)
+    assert await gateway.find_outcome(attempt) is Unsettled.NOT_SENT
+
+
+# ------------------------------------------------------------ who owned it before
+
+
+async def test_attempt_of_a_predecessor_that_may_live_is_unknown(world: NeonizeWorld, gateway: NeonizeGateway) -> None:
+    """A documented difference: NOT_SENT is final, so it waits until nobody is left who could send it."""
+    attempt = attempt_for(world.new_customer())
+    successor = world.new_gateway()
+    await successor.open(2)
+    assert await successor.find_outcome(attempt) is Unsettled.UNKNOWN
+
+    await gateway.close()
+
+    assert await successor.find_outcome(attempt) is Unsettled.NOT_SENT
+
+
+async def test_attempt_on_its_way_in_a_replaced_process_is_unknown(
+    world: NeonizeWorld, gateway: NeonizeGateway
+) -> None:
+    attempt = attempt_for(world.new_customer())
+    world.set_faults(latencyMs=1500)
+    on_its_way = asyncio.create_task(gateway.send_text(attempt))
+    await left(world)
+    successor = world.new_gateway(proof=0.1)
+
+    await successor.open(2)
+
+    with pytest.raises(OutcomeUnknown):
+        await on_its_way
+    assert await successor.find_outcome(attempt) is Unsettled.UNKNOWN
+    assert world.received(attempt.jid) == []
+
+
+async def test_attempt_from_before_the_phone_was_linked_again_is_unknown(
+    world: NeonizeWorld, gateway: NeonizeGateway
+) -> None:
+    """Its trace went with the old device."""
+    attempt = attempt_for(world.new_customer())
+    await gateway.close()
+    device = world.store.find_device(world.connection_id)
+    assert device is not None
+    world.store.assign(world.connection_id, device.jid)
+
+    successor = world.new_gateway()
+    await successor.open(2)
+
+    assert await successor.find_outcome(attempt) is Unsettled.UNKNOWN
+
+
+# ------------------------------------------------------------ coming in
+
+
+async def test_duplicate_events_say_the_same_twice(world: NeonizeWorld, gateway: NeonizeGateway) -> None:
+    """The store keeps one, by chat and id."""
+    phone = world.network.phones[world.new_customer().partition("@")[0]]
+    about = events.info("3EBX", events.source(phone.chat, alt=phone.jid))
+    for _ in range(2):
+        world.network.tell(events.message(about, "hola"))
+
+    heard = inbound(await events_until(gateway, lambda seen: len(inbound(seen)) == 2))
+
+    assert {(each.jid, each.whatsapp_id, each.text) for each in heard} == {(phone.jid, "3EBX", "hola")}
+
+
+async def test_receipt_with_many_ids_is_one_receipt(world: NeonizeWorld, gateway: NeonizeGateway) -> None:
+    phone = world.network.phones[world.new_customer().partition("@")[0]]
+    await gateway.is_on_whatsapp(phone.jid)
+    ids = [f"3EB0{number}" for number in range(50)]
+    world.network.tell(events.receipt(events.source(phone.chat), ids, "READ"))
+
+    heard = await events_until(gateway, lambda seen: bool(receipts(seen, ReceiptKind.READ)))
+
+    assert receipts(heard, ReceiptKind.READ) == ids
+    (body,) = [event.body for event in heard if isinstance(event.body, Receipt)]
+    assert body.jid == phone.jid, "the receipt came from a LID"
+
+
+async def test_receipt_before_the_answer_to_the_send_is_given(world: NeonizeWorld, gateway: NeonizeGateway) -> None:
+    sent = await gateway.send_text(attempt_for(world.new_customer()))
+    heard = await events_until(gateway, lambda seen: bool(receipts(seen, ReceiptKind.DELIVERED)))
+    assert receipts(heard, ReceiptKind.DELIVERED) == [sent.whatsapp_id]
+
+
+async def test_event_nobody_understands_does_not_keep_back_the_next(
+    world: NeonizeWorld, gateway: NeonizeGateway
+) -> None:
+    session_of(world).push_raw(17, b"\xff\xff\xff")
+    session_of(world).push_raw(99, b"")
+    world.customer_writes(world.new_customer(), "hola")
+
+    assert inbound(await events_until(gateway, lambda seen: bool(inbound(seen))))[0].text == "hola"
+
+
+async def test_groups_are_stored_nowhere(world: NeonizeWorld, gateway: NeonizeGateway) -> None:
+    for chat in ("120363@g.us", "status@broadcast", "120363@newsletter"):
+        of = events.source(chat, sender="549115@s.whatsapp.net")
+        world.network.tell(events.message(events.info("3EBG", of), "secreto de un grupo"))
+    world.customer_writes(world.new_customer(), "hola")
+    await events_until(gateway, lambda seen: bool(inbound(seen)))
+
+    files = sorted(world.store.folder.iterdir())
+    assert len(files) > 3
+    assert [file.name for file in files if b"secreto" in file.read_bytes()] == []
+
+
+async def test_customer_who_types_is_told(world: NeonizeWorld, gateway: NeonizeGateway) -> None:
+    phone = world.network.phones[world.new_customer().partition("@")[0]]
+    of = events.source(phone.chat, alt=phone.jid)
+    world.network.tell(events.typing(of, paused=True))
+    world.network.tell(events.typing(of))
+
+    heard = await events_until(gateway, lambda seen: bool(seen))
+
+    assert [event.body for event in heard] == [Typing(jid=phone.jid)]
+
+
+async def test_flood_is_journalled_once_and_in_order(world: NeonizeWorld, gateway: NeonizeGateway) -> None:
+    customer = world.new_customer()
+    for number in range(1000):
+        world.customer_writes(customer, str(number))
+
+    heard = await events_until(gateway, lambda seen: len(seen) >= 1000)
+
+    assert [each.text for each in inbound(heard)] == [str(number) for number in range(1000)]
+    assert len({event.cursor for event in heard}) == 1000
+
+
+# ------------------------------------------------------------ going out
+
+
+async def test_text_goes_out_exactly_as_written(world: NeonizeWorld, gateway: NeonizeGateway) -> None:
+    """Of an ordinary string the library would make mentions and ask for groups."""
+    words = "@5491112345678 mirá https://x.test 120363@g.us"
+    customer = world.new_customer()
+    await gateway.send_text(attempt_for(customer, words))
+    assert world.received(customer) == [words]
+
+
+async def test_canonical_jid_is_asked_for_once_and_used(world: NeonizeWorld, gateway: NeonizeGateway) -> None:
+    """Argentina: we say 54 11, WhatsApp says 54 9 11; the LID stands for both."""
+    phone = world.network.add_phone("5491199990000")
+    world.network.phones["541199990000"] = phone
+
+    assert await gateway.is_on_whatsapp("541199990000@s.whatsapp.net")
+    assert await gateway.is_on_whatsapp("541199990000@s.whatsapp.net")
+    await gateway.send_text(attempt_for("541199990000@s.whatsapp.net"))
+
+    assert world.network.asked == ["541199990000"]
+    heard = await events_until(gateway, lambda seen: bool(receipts(seen, ReceiptKind.DELIVERED)))
+    assert {event.body.jid for event in heard if isinstance(event.body, Receipt)} == {"541199990000@s.whatsapp.net"}
+
+
+async def test_stale_address_is_looked_up_anew_once(world: NeonizeWorld, gateway: NeonizeGateway) -> None:
+    customer = world.new_customer()
+    assert await gateway.is_on_whatsapp(customer)
+    world.set_faults(rejectRate=1.0, rejectCode=479)
+
+    with pytest.raises(RecipientRefused) as refusal:
+        await gateway.send_text(attempt_for(customer))
+
+    assert refusal.value.code == "refused_479"
+    assert len(world.network.asked) == 2
+
+
+async def test_refusal_of_the_number_is_not_tried_again(
+    played: NeonizeNetwork, world: NeonizeWorld, gateway: NeonizeGateway
+) -> None:
+    world.set_faults(rejectRate=1.0, rejectCode=463)
+    with pytest.raises(NumberRefused) as refusal:
+        await gateway.send_text(attempt_for(world.new_customer()))
+    assert refusal.value.reason == 463
+    assert played.go.calls.count("SendMessage") == 1
+
+
+async def test_typing_is_shown_and_taken_back(world: NeonizeWorld, gateway: NeonizeGateway) -> None:
+    customer = world.new_customer()
+    await gateway.show_typing(customer, 0.05)
+    await until(lambda: len(world.network.typing) == 2, 5)
+    assert [state for _, state in world.network.typing] == [0, 1]
+
+
+async def test_library_is_subscribed_with_our_secret_and_device(world: NeonizeWorld, gateway: NeonizeGateway) -> None:
+    """The trace by which the next process finds the attempt stands in the library's own table."""
+    attempt = attempt_for(world.new_customer())
+    sent = await gateway.send_text(attempt)
+    with world.store.engine(world.connection_id).connect() as sql:
+        ((ours, message_id, key),) = sql.execute(
+            text("SELECT our_jid, message_id, key FROM whatsmeow_message_secrets")
+        ).all()
+    assert ours == f"{world.network.business}:7@s.whatsapp.net"
+    assert message_id == sent.whatsapp_id
+    assert len(key) == 32

@@ -1,0 +1,73 @@
+"""The one table of what errors mean."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from boton.domain.connections import ConnectionStatus
+from boton.errors import ConnectionAway, NumberRefused, OutcomeUnknown, RecipientRefused, SendError
+from boton.whatsapp.refusals import deserves_fresh_address, read_loss, to_send_error
+from tests.whatsapp import events
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "detail"),
+    [
+        ("server returned error 463", NumberRefused, 463),
+        ("server returned error 429", NumberRefused, 429),
+        ("server returned error 402", NumberRefused, 402),
+        ("server returned error 400", RecipientRefused, "refused_400"),
+        ("server returned error 403", RecipientRefused, "refused_403"),
+        ("server returned error 479", RecipientRefused, "refused_479"),
+        ("no LID found for 5491112345678@s.whatsapp.net from server", RecipientRefused, "not_on_whatsapp"),
+        ("failed to get device list: 429: rate-overlimit", NumberRefused, 429),
+        ("failed to get device list: info query timed out", ConnectionAway, None),
+        ("websocket not connected", ConnectionAway, None),
+        ("client is nil", ConnectionAway, None),
+        ("the store doesn't contain a device JID", ConnectionAway, None),
+        ("timed out waiting for message send response", OutcomeUnknown, None),
+        ("websocket disconnected before message send (retry) returned response", OutcomeUnknown, None),
+        ("something new", OutcomeUnknown, None),
+    ],
+)
+def test_errors_by_class(words: str, kind: type[SendError], detail: object) -> None:
+    error = to_send_error(words)
+    assert type(error) is kind
+    assert error.definitely_not_sent is (kind is not OutcomeUnknown)
+    if isinstance(error, NumberRefused):
+        assert error.reason == detail
+    if isinstance(error, RecipientRefused):
+        assert error.code == detail
+    assert "5491112345678" not in repr(error)
+
+
+def test_only_a_stale_address_is_looked_up_anew() -> None:
+    assert deserves_fresh_address(to_send_error("server returned error 479"))
+    for words in ("no LID found for x", "server returned error 463", "timed out"):
+        assert not deserves_fresh_address(to_send_error(words))
+
+
+def test_ban_tells_its_end() -> None:
+    loss = read_loss(events.banned(3600), NOW)
+    assert loss is not None
+    assert loss.status is ConnectionStatus.BANNED
+    assert "until 2026-03-01 13:00 UTC" in loss.reason
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        events.connected(),
+        events.disconnected(),
+        events.replaced(),
+        events.connect_failure("INTERNAL_SERVER_ERROR"),
+        events.connect_failure("SERVICE_UNAVAILABLE"),
+        events.connect_failure("EXPERIMENTAL"),
+    ],
+)
+def test_what_passes_is_no_loss(event: object) -> None:
+    assert read_loss(event, NOW) is None

@@ -1,0 +1,110 @@
+"""One number, two hosts, one PostgreSQL: never two senders, nothing orphaned, everything found."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from boton.domain.gateway import ReceiptKind, Sent, Unsettled
+from boton.errors import ConnectionAway, SessionReplaced
+from boton.whatsapp.device_store import DeviceStore
+from tests.contracts.gateways import NeonizePostgresNetwork, NeonizeWorld
+from tests.contracts.test_gateway import attempt_for, events_until, inbound, receipts
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NeonizePostgresNetwork]:
+    network = NeonizePostgresNetwork(tmp_path_factory.mktemp("hosts"))
+    yield network
+    network.stop()
+
+
+@pytest.fixture
+async def world(network: NeonizePostgresNetwork) -> AsyncIterator[NeonizeWorld]:
+    world = network.new_world()
+    yield world
+    await world.close()
+
+
+async def test_frozen_host_that_wakes_sends_nothing_any_more(world: NeonizeWorld) -> None:
+    frozen, next_one = world.new_gateway("one"), world.new_gateway("two")
+    await frozen.open(1)
+    claimed = attempt_for(world.new_customer(), epoch=1)
+    await next_one.open(2)  # it does not wait for ever for one that gives no sign
+
+    with pytest.raises(SessionReplaced):
+        await frozen.send_text(claimed)
+    with pytest.raises(SessionReplaced):
+        await frozen.read_events(0, 0)
+    with pytest.raises(SessionReplaced):
+        await frozen.open(1)
+    assert world.received(claimed.jid) == []
+
+
+async def test_attempts_of_a_host_that_may_live_are_settled_when_it_has_left(world: NeonizeWorld) -> None:
+    first, second = world.new_gateway("one"), world.new_gateway("two")
+    await first.open(1)
+    claimed = attempt_for(world.new_customer(), epoch=1)
+    sent_one = attempt_for(world.new_customer(), epoch=1)
+    sent = await first.send_text(sent_one)
+    await second.open(2)
+
+    assert await second.find_outcome(sent_one) == sent
+    assert await second.find_outcome(claimed) is Unsettled.UNKNOWN
+    await first.close()
+    assert await second.find_outcome(claimed) is Unsettled.NOT_SENT
+
+
+async def test_next_host_finds_the_device_the_journal_and_the_proofs(world: NeonizeWorld) -> None:
+    first = world.new_gateway("one")
+    await first.open(1)
+    customer = world.new_customer()
+    world.customer_writes(customer, "uno")
+    heard = await events_until(first, lambda seen: bool(inbound(seen)))
+    sent_one = attempt_for(customer)
+    sent = await first.send_text(sent_one)
+    await first.close()
+    world.customer_writes(customer, "dos")
+
+    second = world.new_gateway("two")
+    await second.open(2)
+
+    assert isinstance(await second.find_outcome(sent_one), Sent)
+    rest = await events_until(second, lambda seen: len(inbound(seen)) == 1, after=heard[-1].cursor)
+    assert receipts(rest, ReceiptKind.DELIVERED) == [sent.whatsapp_id]
+    assert [each.text for each in inbound(rest)] == ["dos"]
+
+
+async def test_two_numbers_in_one_database_know_nothing_of_each_other(
+    world: NeonizeWorld, network: NeonizePostgresNetwork
+) -> None:
+    other = network.new_world()
+    mine, theirs = world.new_gateway(), other.new_gateway()
+    await mine.open(1)
+    await theirs.open(1)
+    other.customer_writes(other.new_customer(), "para otro")
+    await events_until(theirs, lambda seen: bool(inbound(seen)))
+
+    assert await mine.read_events(0, 0) == []
+    await other.close()
+
+
+async def test_store_that_is_away_is_a_connection_away(world: NeonizeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    gateway = world.new_gateway()
+    await gateway.open(1)
+    attempt = attempt_for(world.new_customer())
+    url = world.store._url.set(database="nowhere")
+    monkeypatch.setattr(gateway._session._store, "_url", url)
+    gateway._session._store.close()
+
+    with pytest.raises(ConnectionAway) as away:
+        await gateway.send_text(attempt)
+    assert "device store" in away.value.detail
+    assert world.received(attempt.jid) == []
+
+
+def test_shared_store_is_known_by_its_address(tmp_path: Path) -> None:
+    assert DeviceStore(tmp_path, "postgresql://h/b").is_shared
+    assert not DeviceStore(tmp_path, f"sqlite:///{tmp_path}/b.db").is_shared
