@@ -56,7 +56,11 @@ def list_businesses() -> None:
         for business in await SqlBusinessStore(database).list_businesses():
             active = await connections.fetch_active_connection(business.id)
             connection = active.as_seen(utc_now()) if active else None
-            state = (connection.phone, connection.gateway.value, connection.status.value) if connection else ("-",) * 3
+            state = (
+                (connection.phone or "-", connection.gateway.value, connection.status.value)
+                if connection
+                else ("-",) * 3
+            )
             rows.append((business.id, business.name, *state))
         return rows
 

@@ -88,7 +88,7 @@ class FakeStarter:
         if self.trouble is not None:
             raise self.trouble
 
-    async def start_connection(self, connection_id: str, business_id: str) -> None:
+    async def look_at_connection(self, connection_id: str, business_id: str) -> None:
         raise AssertionError("the API starts no connection")
 
 

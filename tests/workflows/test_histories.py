@@ -21,6 +21,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.worker import Replayer
 
 from activities.chatting import NextStep, RunTool
+from activities.connecting import ConnectionStep
 from activities.holding import HoldEnded
 from activities.reminding import ReminderStep
 from activities.sending import BatchStep
@@ -103,9 +104,12 @@ async def chat_with_tools(stage: Stage) -> str:
 async def connection_linked_again(stage: Stage) -> str:
     stage.script.will("hold_connection", HoldEnded(status="logged_out", reason="Link the phone again."))
     stage.script.will("hold_connection", OSError("no more processes"))
+    pair, hold = ConnectionStep("pair", "linking"), ConnectionStep("hold")
+    logged_out = ConnectionStep("wait", "logged_out", "Link the phone again.")
+    stage.script.will("advance_connection", pair, hold, logged_out, pair, RuntimeError("store"), hold)
     connection_id = stage.id("con")
     workflow_id = names.connection_workflow(connection_id)
-    await stage.starter.start_connection(connection_id, "biz_1")
+    await stage.starter.look_at_connection(connection_id, "biz_1")
     await stage.details(workflow_id, lambda told: "logged_out" in told)
     await stage.handle(workflow_id).signal(names.LOOK)
     await stage.handle(workflow_id).result()
