@@ -86,7 +86,7 @@ async def link_phone(
 ) -> None:
     """Until the phone is linked, the time is over, or nobody wants it any more; the store is told which."""
     try:
-        epoch, wanted = await store.begin_pairing(connection_id, utc_now())
+        epoch, wanted = await store.begin_pairing(connection_id)
     except NotFound:
         return
     watching = asyncio.create_task(_watch(store, connection_id, epoch))

@@ -1,4 +1,4 @@
-"""`boton held …`: what a restore or another number has stopped, and what becomes of it. Ids and counts; no text, no number."""
+"""`boton held …`: what a restore or another number has stopped, and what becomes of it. Ids and counts, no text."""
 
 from __future__ import annotations
 

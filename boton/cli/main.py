@@ -24,9 +24,7 @@ app = typer.Typer(
 )
 business = typer.Typer(no_args_is_help=True, help="The businesses in the store.")
 token = typer.Typer(no_args_is_help=True, help="The tokens with which programs use the API.")
-held = typer.Typer(
-    no_args_is_help=True, help="What a restore or a switch of the number has stopped, and what becomes of it."
-)
+held = typer.Typer(no_args_is_help=True, help="What a restore or another number has stopped, and what becomes of it.")
 app.add_typer(business, name="business")
 app.add_typer(token, name="token")
 app.add_typer(held, name="held")

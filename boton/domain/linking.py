@@ -14,6 +14,7 @@ MOST_TRIES = 3
 
 _UNATTENDED = timedelta(seconds=20)
 
+_ON_THE_PHONE = "On the phone: WhatsApp, Linked devices, Link a device"
 AGAIN = "Ask for a new one (POST /api/v1/connection, or the page at /)."
 
 
@@ -54,10 +55,8 @@ class Pairing:
         if not self.shown(now):
             return _wait(self, now)
         if self.code is not None:
-            return (
-                "On the phone: WhatsApp, Linked devices, Link a device, Link with phone number; type the pairing code."
-            )
-        return "On the phone: WhatsApp, Linked devices, Link a device; scan the QR code."
+            return f"{_ON_THE_PHONE}, Link with phone number; type the pairing code."
+        return f"{_ON_THE_PHONE}; scan the QR code."
 
 
 def _wait(pairing: Pairing, now: datetime) -> str:

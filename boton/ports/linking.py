@@ -53,7 +53,7 @@ class LinkingStore(Protocol):
 class PairingStore(Protocol):
     """Of the pairing process; all but `begin_pairing` raise StaleEpoch once the request was changed or withdrawn."""
 
-    async def begin_pairing(self, connection_id: str, now: datetime) -> tuple[int, Pairing]:
+    async def begin_pairing(self, connection_id: str) -> tuple[int, Pairing]:
         """The epoch of this start, which ends those before, and what is wanted. Raises NotFound."""
 
     async def check_epoch(self, connection_id: str, epoch: int) -> None: ...

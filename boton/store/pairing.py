@@ -24,8 +24,8 @@ _LOOKED_AT_AGAIN = timedelta(hours=1)
 """By the sweeper, where nothing has happened: its workflow may be lost."""
 
 _OTHER_PHONE = (
-    "Another phone than the expected one was linked, and is not used. Remove BOTON from that phone's linked devices. To "
-    "link another number, name it: POST /api/v1/connection with its phone."
+    "Another phone than the expected one was linked, and is not used. Remove BOTON from that phone's linked devices. "
+    "To link another number, name it: POST /api/v1/connection with its phone."
 )
 _TAKEN = (
     "This phone belongs to another active connection, which keeps it. Remove the newest BOTON from the phone's linked "
@@ -40,8 +40,8 @@ class SqlPairingStore:
     async def advance_connection(self, connection_id: str, now: datetime) -> tuple[Next, Connection]:
         return await self._db.write(lambda session: _advance(session, connection_id, now))
 
-    async def begin_pairing(self, connection_id: str, now: datetime) -> tuple[int, Pairing]:
-        return await self._db.write(lambda session: _begin(session, connection_id, now))
+    async def begin_pairing(self, connection_id: str) -> tuple[int, Pairing]:
+        return await self._db.write(lambda session: _begin(session, connection_id))
 
     async def record_step(
         self, connection_id: str, epoch: int, *, qr: str | None, code: str | None, expires_at: datetime, now: datetime
@@ -77,7 +77,7 @@ def _lock(session: Session, connection_id: str) -> ConnectionRow:
     return row
 
 
-def _begin(session: Session, connection_id: str, now: datetime) -> tuple[int, Pairing]:
+def _begin(session: Session, connection_id: str) -> tuple[int, Pairing]:
     row = session.get(ConnectionRow, connection_id, with_for_update=True, populate_existing=True)
     pairing = session.get(PairingRow, connection_id, populate_existing=True)
     if row is None or not row.active or pairing is None:

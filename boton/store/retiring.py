@@ -111,7 +111,7 @@ def move_some(session: Session, send: SendRow) -> bool:
 
 
 def leave_number(session: Session, send: SendRow) -> None:
-    """A cancelled send of a number that is gone goes to the present one, whose link tells its workflow that it is over."""
+    """A cancelled send of a number that is gone goes to the present one, whose link ends its workflow."""
     number = find_active_id(session, send.business_id)
     if number is not None and not session.get_one(ConnectionRow, send.connection_id).active:
         send.connection_id = number

@@ -51,7 +51,7 @@ async def switched(stage: Stage, phone: str = PHONE) -> Stage:
     await stage.businesses.update_config(stage.business.id, {"pacing": {"profile": "off"}})
     linked = await link(stage)
     pairing = SqlPairingStore(stage.database)
-    epoch, _ = await pairing.begin_pairing(linked.connection_id, NOW)
+    epoch, _ = await pairing.begin_pairing(linked.connection_id)
     assert await pairing.finish_pairing(linked.connection_id, epoch, phone, NOW) is None
     epoch = await stage.connections.raise_epoch(linked.connection_id, NOW)
     return Stage(stage.database, stage.business, await now_linked(stage), epoch)
@@ -76,7 +76,7 @@ async def test_phone_is_linked_step_by_step(database: Database) -> None:
     assert {one.id for one in linked.changed} == {stage.connection.id, connection.id}
     pairing = SqlPairingStore(database)
     assert (await pairing.advance_connection(connection.id, NOW))[0] is Next.PAIR
-    epoch, begun = await pairing.begin_pairing(connection.id, NOW)
+    epoch, begun = await pairing.begin_pairing(connection.id)
     assert (begun.method, begun.phone) == (LinkMethod.QR, None)
     await pairing.record_step(connection.id, epoch, qr="2@abc", code=None, expires_at=at(60), now=NOW)
     shown = await SqlLinkingStore(database).fetch_pairing(connection.id)
@@ -94,7 +94,7 @@ async def test_secrets_of_linking_are_in_no_event(database: Database) -> None:
     stage = await set_stage(database)
     connection_id = (await link(stage)).connection_id
     pairing = SqlPairingStore(database)
-    epoch, _ = await pairing.begin_pairing(connection_id, NOW)
+    epoch, _ = await pairing.begin_pairing(connection_id)
     await pairing.record_step(connection_id, epoch, qr="2@secret", code="QG4X-CMR2", expires_at=at(60), now=NOW)
     events = await stage.told(EventType.CONNECTION_CHANGED)
     assert [event.data["status"] for event in events][-2:] == ["linking", "linking"]
@@ -107,7 +107,7 @@ async def test_earlier_pairing_changes_nothing_any_more(database: Database, requ
     stage = await set_stage(database)
     connection_id = (await link(stage)).connection_id
     pairing = SqlPairingStore(database)
-    epoch, _ = await pairing.begin_pairing(connection_id, NOW)
+    epoch, _ = await pairing.begin_pairing(connection_id)
     await pairing.check_epoch(connection_id, epoch)
     if request_again:
         assert (await link(stage)).connection_id == connection_id
@@ -127,7 +127,7 @@ async def test_failed_pairing_says_why_and_waits_for_a_person(database: Database
     stage = await set_stage(database)
     connection_id = (await link(stage)).connection_id
     pairing = SqlPairingStore(database)
-    epoch, _ = await pairing.begin_pairing(connection_id, NOW)
+    epoch, _ = await pairing.begin_pairing(connection_id)
     await pairing.fail_pairing(connection_id, epoch, "Nobody scanned it.", NOW)
     step, connection = await pairing.advance_connection(connection_id, NOW)
     assert (step, connection.status, connection.reason) == (Next.WAIT, ConnectionStatus.STOPPED, "Nobody scanned it.")
@@ -141,7 +141,7 @@ async def test_pairing_process_that_keeps_dying_is_given_up(database: Database) 
     pairing = SqlPairingStore(database)
     for _ in range(3):
         assert (await pairing.advance_connection(connection_id, NOW))[0] is Next.PAIR
-        await pairing.begin_pairing(connection_id, NOW)
+        await pairing.begin_pairing(connection_id)
     step, connection = await pairing.advance_connection(connection_id, NOW)
     assert (step, connection.status) == (Next.WAIT, ConnectionStatus.STOPPED)
     assert "3 times" in str(connection.reason)
@@ -160,7 +160,7 @@ async def test_other_phone_than_the_expected_one_is_not_taken(database: Database
     wanted = LinkRequest(gateway=Gateway.WHATSAPP, phone=PHONE)
     connection_id = (await link(stage, wanted)).connection_id
     pairing = SqlPairingStore(database)
-    epoch, _ = await pairing.begin_pairing(connection_id, NOW)
+    epoch, _ = await pairing.begin_pairing(connection_id)
     reason = await pairing.finish_pairing(connection_id, epoch, "5491150009999", NOW)
     assert "Another phone" in str(reason)
     connection = await now_linked(stage)
@@ -171,7 +171,7 @@ async def test_spelling_of_the_expected_phone_does_not_matter(database: Database
     stage = await set_stage(database)
     connection_id = (await link(stage, LinkRequest(gateway=Gateway.WHATSAPP, phone="541150000001"))).connection_id
     pairing = SqlPairingStore(database)
-    epoch, _ = await pairing.begin_pairing(connection_id, NOW)
+    epoch, _ = await pairing.begin_pairing(connection_id)
     assert await pairing.finish_pairing(connection_id, epoch, "5491150000001", NOW) is None
 
 
@@ -182,7 +182,7 @@ async def test_phone_of_another_active_connection_is_refused_at_once_and_after_t
         await link(other, LinkRequest(gateway=Gateway.WHATSAPP, phone="541150000001"))
     connection_id = (await link(other)).connection_id
     pairing = SqlPairingStore(database)
-    epoch, _ = await pairing.begin_pairing(connection_id, NOW)
+    epoch, _ = await pairing.begin_pairing(connection_id)
     assert "another active connection" in str(await pairing.finish_pairing(connection_id, epoch, PHONE, NOW))
 
 
@@ -219,7 +219,7 @@ async def test_logged_out_phone_is_linked_anew_and_its_queue_stays(database: Dat
     assert (await now_linked(stage)).status is ConnectionStatus.LINKING
     assert (await stage.sends.fetch_send(stage.business.id, accepted.send.id)).status is SendStatus.QUEUED
     pairing = SqlPairingStore(database)
-    epoch, wanted = await pairing.begin_pairing(stage.connection.id, NOW)
+    epoch, wanted = await pairing.begin_pairing(stage.connection.id)
     assert wanted.phone == PHONE
     assert await pairing.finish_pairing(stage.connection.id, epoch, PHONE, NOW) is None
 

@@ -12,9 +12,9 @@ from boton.store.tables.fields import count, moment
 
 class ConnectionRow(SQLModel, table=True):
     """`phone`: empty until one was linked; `linked_at`: since when it is. `connected_at`: when the link last said
-    `connected`. `answers_from`: what came in before that is not the bot's to answer (a restored store does not know what
-    it has answered since). `slow_closed_…`: why and until when the slow lane is closed, since when, and how often in a
-    row.
+    `connected`. `answers_from`: what came in before that is not the bot's to answer (a restored store does not know
+    what it has answered since). `slow_closed_…`: why and until when the slow lane is closed, since when, and how often
+    in a row.
     """
 
     __tablename__ = "connection"
