@@ -73,7 +73,7 @@ class Sweeper:
             return False
         if await self._work.note_namespace(await self._fetch_namespace_id(), now):
             log.warning("temporal is a new one: everything unfinished is started again from the store")
-        await self._work.hold_left_behind()
+        await self._work.settle_left_behind(now)
         overdue = await self._work.list_overdue(now, _GRACE, _AT_ONCE)
         left = await self._work.expire_late(overdue, now)
         started = await self._start_all(left)

@@ -126,7 +126,7 @@ def _find_meant(rows: Sequence[ConnectionRow], wanted: LinkRequest) -> Connectio
         if row.active and (wanted.phone is None or not row.phone or is_same_phone(row.phone, wanted.phone)):
             return row
     known = [row for row in of_gateway if not row.active and _is_wanted_again(row, wanted)]
-    return known[-1] if known else None
+    return max(known, key=lambda row: row.status_at, default=None)
 
 
 def _is_wanted_again(row: ConnectionRow, wanted: LinkRequest) -> bool:

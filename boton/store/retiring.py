@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, or_, select, update
 from sqlmodel import Session, col
@@ -15,11 +15,13 @@ from boton.domain.messages import MessageError, MessageStatus
 from boton.store import holding
 from boton.store.connections import change_status
 from boton.store.ending import lock_sends
+from boton.store.events import append_events
 from boton.store.numbers import fetch_active, find_active_id
 from boton.store.steps import lock_ahead
 from boton.store.tables import (
     DRAFTED,
     DUE,
+    IN_FLIGHT,
     UNFINISHED,
     ChatRow,
     ConnectionRow,
@@ -32,6 +34,9 @@ from boton.store.tables import (
 )
 
 _MOVED_AT_ONCE = 500
+_RECORDED_WITHIN = timedelta(minutes=3)
+"""A link that was told to end has ended by then, and so has what it sent."""
+
 _DRAFT = MessageError(code=SWITCHED, detail="the business went to another number; resumed, the bot writes it anew")
 _IN_FLIGHT = MessageError(code=SWITCHED, detail="it was being sent when the business went to another number")
 
@@ -47,11 +52,14 @@ def retire(session: Session, row: ConnectionRow, reason: str, now: datetime) -> 
         session.delete(pairing)
     events = change_status(row, ConnectionStatus.STOPPED, reason, now)
     session.flush()
-    return events + _hold_queue(session, row.id, now)
+    _hold_queue(session, row.id, now)
+    return events
 
 
-def _hold_queue(session: Session, connection_id: str, now: datetime) -> list[NewEvent]:
-    """Sends, reminders, and what the bot owes, as after a restore. Locked in the order in which claims lock."""
+def _hold_queue(session: Session, connection_id: str, now: datetime) -> None:
+    """Sends, reminders, and what the bot owes, as after a restore; what is on its way is its link's to record. Locked
+    in the order in which claims lock.
+    """
     of_send, of_message = col(SendRow.connection_id) == connection_id, col(MessageRow.connection_id) == connection_id
     lock_sends(session, of_send & UNFINISHED)
     lock_ahead(session, col(ChatRow.id).in_(_chats_owed(of_message)))
@@ -61,25 +69,39 @@ def _hold_queue(session: Session, connection_id: str, now: datetime) -> list[New
     dialogues = select(col(ConversationRow.id)).where(col(ConversationRow.connection_id) == connection_id)
     holding.cancel_follow_ups(session, now, col(FollowUpRow.conversation_id).in_(dialogues))
     holding.take_back_drafts(session, _DRAFT, now, of_message)
-    return holding.leave_in_flight(session, _IN_FLIGHT, now, of_message)
 
 
 def _chats_owed(of_message: ColumnElement[bool]) -> ColumnElement[str]:
     return select(col(MessageRow.chat_id)).where(of_message, or_(DUE, DRAFTED)).scalar_subquery()
 
 
-def find_left_behind(session: Session) -> bool:
-    """Whether a send was accepted while its number was being given up."""
-    return session.execute(select(col(SendRow.id)).where(UNFINISHED, *_left_behind()).limit(1)).first() is not None
+def find_left_behind(session: Session, now: datetime) -> bool:
+    """Whether there is something for `settle_left_behind`."""
+    held = select(col(SendRow.id)).where(UNFINISHED, *_unheld())
+    lost = select(col(MessageRow.id)).where(IN_FLIGHT, *_lost(now))
+    return any(session.execute(one.limit(1)).first() is not None for one in (held, lost))
 
 
-def hold_left_behind(session: Session) -> None:
-    holding.hold_sends(session, SWITCHED, *_left_behind())
+def settle_left_behind(session: Session, now: datetime) -> None:
+    """Of numbers that are gone: holds sends that were accepted at that moment, and says of what their links have never
+    recorded that nobody knows what became of it.
+    """
+    holding.hold_sends(session, SWITCHED, *_unheld())
+    events = holding.leave_in_flight(session, _IN_FLIGHT, now, *_lost(now))
+    session.flush()
+    append_events(session, events)
 
 
-def _left_behind() -> tuple[ColumnElement[bool], ...]:
-    ended = select(col(ConnectionRow.id)).where(~col(ConnectionRow.active))
-    return col(SendRow.connection_id).in_(ended), col(SendRow.hold).is_(None)
+def _unheld() -> tuple[ColumnElement[bool], ...]:
+    return col(SendRow.connection_id).in_(_GONE), col(SendRow.hold).is_(None)
+
+
+def _lost(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    sending = col(MessageRow.status) == MessageStatus.SENDING.value
+    return sending, col(MessageRow.connection_id).in_(_GONE), col(MessageRow.at) < now - _RECORDED_WITHIN
+
+
+_GONE = select(col(ConnectionRow.id)).where(~col(ConnectionRow.active))
 
 
 # ---------------------------------------------------------------- going on over another number

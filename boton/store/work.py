@@ -22,7 +22,7 @@ from boton.store.expiring import expire_some, find_late
 from boton.store.inserts import insert_or_ignore
 from boton.store.meta import NAMESPACE_KEY
 from boton.store.outages import forget_outages
-from boton.store.retiring import find_left_behind, hold_left_behind
+from boton.store.retiring import find_left_behind, settle_left_behind
 from boton.store.tables import (
     ChatRow,
     ConnectionRow,
@@ -52,9 +52,9 @@ class SqlWorkStore:
     async def take_lease(self, name: str, holder: str, now: datetime, until: datetime) -> bool:
         return await self._db.write(lambda session: _take_lease(session, name, holder, now, until))
 
-    async def hold_left_behind(self) -> None:
-        if await self._db.read(find_left_behind):
-            await self._db.write(hold_left_behind)
+    async def settle_left_behind(self, now: datetime) -> None:
+        if await self._db.read(lambda session: find_left_behind(session, now)):
+            await self._db.write(lambda session: settle_left_behind(session, now))
 
     async def list_overdue(self, now: datetime, grace: timedelta, limit: int) -> Sequence[Overdue]:
         return await self._db.read(lambda session: _list_overdue(session, now, grace, limit))

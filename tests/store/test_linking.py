@@ -26,7 +26,7 @@ from boton.store.pairing import SqlPairingStore
 from boton.store.reminders import SqlReminderStore
 from boton.store.tables import ConnectionRow, FollowUpRow, MessageRow, PairingRow, ReminderRow, SendRow
 from tests.store.builders import NOW, at
-from tests.store.stage import NUMBER, OTHER, Stage, incoming, numbers, sent, set_stage
+from tests.store.stage import NUMBER, OTHER, Stage, incoming, minutes, not_sent, numbers, sent, set_stage
 
 PHONE = "5491150000001"
 BY_QR = LinkRequest(gateway=Gateway.WHATSAPP)
@@ -332,11 +332,28 @@ async def test_number_that_comes_back_finds_its_queue_held(database: Database) -
     assert (await stage.claim(old.send.id)).epoch == stage.epoch
 
 
-async def test_message_on_its_way_is_unconfirmed_until_the_link_says(database: Database) -> None:
+async def test_message_on_its_way_is_its_links_to_record(database: Database) -> None:
+    stage = await set_stage(database)
+    left, came_back = await stage.accept(), await stage.accept(OTHER)
+    first, second = await stage.claim(left.send.id), await stage.claim(came_back.send.id)
+    phone = await switched(stage)
+    assert await stage.status(left) is MessageStatus.SENDING
+    await stage.record(sent(first))
+    assert await stage.status(left) is MessageStatus.SENT
+    await stage.sends.resume_send(stage.business.id, came_back.send.id, NOW)
+    await stage.record(not_sent(second))
+    await phone.record(sent(await phone.claim(came_back.send.id)))
+    assert (await stage.message(came_back.recipients[0].message_id)).connection_id == phone.connection.id
+
+
+async def test_what_a_dead_link_has_never_recorded_is_unconfirmed_after_a_while(database: Database) -> None:
     stage = await set_stage(database)
     accepted = await stage.accept()
     attempt = await stage.claim(accepted.send.id)
     await switched(stage)
+    await stage.work.settle_left_behind(minutes(2))
+    assert await stage.status(accepted) is MessageStatus.SENDING
+    await stage.work.settle_left_behind(minutes(4))
     assert await stage.status(accepted) is MessageStatus.UNCONFIRMED
     await stage.record(sent(attempt))
     assert await stage.status(accepted) is MessageStatus.SENT
@@ -438,7 +455,7 @@ async def test_send_accepted_while_its_number_was_given_up_is_held_by_the_sweepe
     await switched(stage)
     lost = update(SendRow).values(hold=None, status="queued", next_step_at=NOW)
     await database.write(lambda session: session.execute(lost))
-    await stage.work.hold_left_behind()
+    await stage.work.settle_left_behind(NOW)
     send = await stage.sends.fetch_send(stage.business.id, accepted.send.id)
     assert (send.status, send.hold) == (SendStatus.PAUSED, "switched")
 

@@ -59,7 +59,7 @@ class Work:
         self.namespace = namespace_id
         return changed
 
-    async def hold_left_behind(self) -> None:
+    async def settle_left_behind(self, now: datetime) -> None:
         self.held += 1
 
     async def purge(self, now: datetime) -> None:
