@@ -19,7 +19,7 @@ from boton.domain.linking import LinkRequest
 from boton.errors import Invalid, InvalidRecipient, NotFound
 from boton.ports import IdempotencyKey
 
-_BORDER = 4
+BORDER = 4
 _SCALE = 8
 _SIMULATOR_OFF = "the simulator is off here (BOTON_SIMULATOR)"
 
@@ -96,7 +96,7 @@ def to_svg(code: segno.QRCode) -> bytes:
 
 def _save(code: segno.QRCode, kind: str) -> bytes:
     picture = io.BytesIO()
-    code.save(picture, kind=kind, scale=_SCALE, border=_BORDER, light="#fff")
+    code.save(picture, kind=kind, scale=_SCALE, border=BORDER, light="#fff")
     return picture.getvalue()
 
 
