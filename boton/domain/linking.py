@@ -60,8 +60,9 @@ class Pairing:
 
 
 def _wait(pairing: Pairing, now: datetime) -> str:
-    if pairing.tries == 0 and now - pairing.asked_at > _UNATTENDED:
-        return "No process has taken this up yet: is `boton connections` running?"
+    waiting_since = pairing.expires_at or (pairing.asked_at if pairing.tries == 0 else now)
+    if now - waiting_since > _UNATTENDED:
+        return "No process attends to this: is `boton connections` running?"
     return "WhatsApp is being asked for a code; it takes a few seconds."
 
 

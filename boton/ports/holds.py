@@ -15,7 +15,7 @@ class HoldStore(Protocol):
 
     async def resume(self, held: Sequence[Held], now: datetime) -> None:
         """All of it is due again, over the business's number; what is too late by now expires by its own rule. Raises
-        Conflict, also where the number is gone and there is no other.
+        Conflict where a business has no number.
         """
 
     async def cancel(self, held: Sequence[Held], now: datetime) -> None:

@@ -17,6 +17,7 @@ from boton.domain.messages import MessageStatus
 from boton.store.backup import RESTORED_KEY
 from boton.store.columns import UtcDateTime
 from boton.store.engine import Database
+from boton.store.numbers import fetch_active
 from boton.store.reminders import SqlReminderStore
 from boton.store.sends import SqlSendStore
 from boton.store.tables import SUSPENDED, UNFINISHED, ChatRow, ConnectionRow, MessageRow, MetaRow, ReminderRow, SendRow
@@ -44,8 +45,9 @@ class SqlHoldStore:
 
     async def resume(self, held: Sequence[Held], now: datetime) -> None:
         """All of it is due again, over the business's number; what is too late by now expires by its own rule. Raises
-        Conflict, also where the number is gone and there is no other.
+        Conflict where a business has no number.
         """
+        await self._db.read(lambda session: _check_numbers(session, held))
         for send in _of_kind(held, HeldKind.SEND):
             await self._sends.resume_send(send.business_id, send.id, now)
         await self._change(held, HeldKind.SEND, partial(_hurry, now))
@@ -153,6 +155,12 @@ def _to_held(kind: HeldKind, row: RowMapping) -> Held:
 
 
 # ---------------------------------------------------------------- deciding
+
+
+def _check_numbers(session: Session, held: Sequence[Held]) -> None:
+    """Raises Conflict where a business has no number over which anything could go."""
+    for business_id in sorted({one.business_id for one in held}):
+        fetch_active(session, business_id)
 
 
 def _hurry(now: datetime, ids: Sequence[str], session: Session) -> None:

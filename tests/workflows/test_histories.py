@@ -69,6 +69,15 @@ async def send_in_both_lanes(stage: Stage) -> str:
     return workflow_id
 
 
+async def send_moved_to_another_number(stage: Stage) -> str:
+    send_id = stage.id("snd")
+    await stage.starter.start_send(send_id, "biz_1", stage.id("con"), lanes=(Lane.FAST, Lane.SLOW))
+    await stage.details(names.send_workflow(send_id), lambda told: "**sending**" in told)
+    await stage.starter.start_send(send_id, "biz_1", stage.connection_id, lanes=(Lane.FAST, Lane.SLOW), wake=True)
+    await stage.handle(names.send_workflow(send_id)).result()
+    return names.send_workflow(send_id)
+
+
 async def instruction_given_up(stage: Stage) -> str:
     for number in (1, 2):
         stage.script.will("send_batch", BatchStep(state="compose", message_ids=(f"msg_{number}",)))
@@ -132,6 +141,7 @@ async def reminder_fired_twice_and_moved(stage: Stage) -> str:
 SCENARIOS: dict[str, Callable[[Stage], Awaitable[str]]] = {
     "send": send_with_everything,
     "lanes": send_in_both_lanes,
+    "moved": send_moved_to_another_number,
     "instruction": instruction_given_up,
     "chat": chat_with_tools,
     "connection": connection_linked_again,
