@@ -17,7 +17,7 @@ from typing import Protocol
 
 from boton.clock import utc_now
 from boton.domain.linking import AGAIN, LinkMethod, Pairing
-from boton.errors import GatewayAbsent, NotFound, StaleEpoch
+from boton.errors import BotonError, GatewayAbsent, NotFound, StaleEpoch
 from boton.ports import PairingStore
 from boton.settings import Settings, read_settings
 from boton.store.engine import open_database
@@ -139,7 +139,20 @@ async def _link(
     except (PairingFailed, GatewayAbsent) as failed:
         await store.fail_pairing(connection_id, epoch, failed.detail, utc_now())
         return
-    await store.finish_pairing(connection_id, epoch, paired.phone, utc_now())
+    if await store.finish_pairing(connection_id, epoch, paired.phone, utc_now()) is not None:
+        await _take_off(devices, connection_id, epoch)
+
+
+async def _take_off(devices: DeviceStore, connection_id: str, epoch: int) -> None:
+    """A phone that is not the wanted one forgets the device again; where that fails, the reason says what to do."""
+    from boton.whatsapp.neonize_gateway import NeonizeGateway
+
+    gateway = NeonizeGateway(devices, connection_id)
+    try:
+        await asyncio.wait_for(gateway.open(epoch), _SPARE)
+    except (BotonError, TimeoutError) as error:
+        log.warning("device not taken off", extra={"connection": connection_id, "reason": type(error).__name__})
+    await gateway.log_out()
 
 
 if __name__ == "__main__":

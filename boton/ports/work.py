@@ -28,7 +28,7 @@ class WorkStore(Protocol):
         """Whether `holder` has the lease until then: it had it, or nobody had it any more."""
 
     async def settle_left_behind(self, now: datetime) -> None:
-        """Of numbers that are gone: holds sends that were accepted at that moment; what their links have never recorded
+        """Of numbers that are gone: holds what was accepted at that moment; what their links have never recorded
         is unconfirmed.
         """
 

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from sqlmodel import Session
 
 from boton.domain.events import EventType, NewEvent
-from boton.domain.holds import SWITCHED
 from boton.domain.pacing import QuietHours, to_quiet_hours
 from boton.domain.planning import follow
 from boton.domain.reminders import FiringStatus, ReminderStatus, Timing, to_planned
@@ -70,9 +69,6 @@ def _fire_due(session: Session, row: ReminderRow, sight: Sight, now: datetime) -
     if newest is not None and number is None:
         row.next_step_at = now + _CONNECTION_AGAIN
         return Advanced(state="wait", until=row.next_step_at)
-    if newest is not None and number is not None and number.connection_id != row.connection_id:
-        row.hold, row.next_step_at = SWITCHED, None  # it was accepted while its number was being given up
-        return Advanced(state="held")
     for firing in due:
         firing.status = FiringStatus.EXPIRED.value
     session.add_all(due)
@@ -122,6 +118,7 @@ def _fire(session: Session, row: ReminderRow, number: Number, firing: FiringRow,
     prepared = prepare_send(session, _to_send(row, chat, firing, now), number, {chat.jid: known})
     store_send(session, prepared)
     answer = prepared.answer
+    row.connection_id = number.connection_id
     firing.status, firing.send_id = FiringStatus.FIRED.value, answer.send.id
     firing.message_id = answer.recipients[0].message_id
     return answer.send

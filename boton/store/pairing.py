@@ -24,12 +24,12 @@ _LOOKED_AT_AGAIN = timedelta(hours=1)
 """By the sweeper, where nothing has happened: its workflow may be lost."""
 
 _OTHER_PHONE = (
-    "Another phone than the expected one was linked, and is not used. Remove BOTON from that phone's linked devices. "
-    "To link another number, name it: POST /api/v1/connection with its phone."
+    "Another phone than the expected one was linked, and is not used. If BOTON is still among that phone's linked "
+    "devices, remove it there. To link another number, name it: POST /api/v1/connection with its phone."
 )
 _TAKEN = (
-    "This phone belongs to another active connection, which keeps it. Remove the newest BOTON from the phone's linked "
-    "devices, or end the other connection and link again."
+    "This phone belongs to another active connection, which keeps it. End that one first, then link again; the newest "
+    "BOTON among the phone's linked devices may be removed."
 )
 
 

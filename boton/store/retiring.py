@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, or_, select, update
+from sqlalchemy import ColumnElement, Select, or_, select, update
 from sqlmodel import Session, col
 
 from boton.domain.connections import ConnectionStatus
@@ -36,6 +36,8 @@ from boton.store.tables import (
 _MOVED_AT_ONCE = 500
 _RECORDED_WITHIN = timedelta(minutes=3)
 """A link that was told to end has ended by then, and so has what it sent."""
+
+_CHANGED_LATELY = timedelta(minutes=10)
 
 _DRAFT = MessageError(code=SWITCHED, detail="the business went to another number; resumed, the bot writes it anew")
 _IN_FLIGHT = MessageError(code=SWITCHED, detail="it was being sent when the business went to another number")
@@ -76,24 +78,31 @@ def _chats_owed(of_message: ColumnElement[bool]) -> ColumnElement[str]:
 
 
 def find_left_behind(session: Session, now: datetime) -> bool:
-    """Whether there is something for `settle_left_behind`."""
-    held = select(col(SendRow.id)).where(UNFINISHED, *_unheld())
+    """Whether there is something for `settle_left_behind`. Reminders are looked through only after a change of number."""
+    sends = select(col(SendRow.id)).where(UNFINISHED, *_unheld(SendRow))
     lost = select(col(MessageRow.id)).where(IN_FLIGHT, *_lost(now))
-    return any(session.execute(one.limit(1)).first() is not None for one in (held, lost))
+    changed = _GONE.where(col(ConnectionRow.status_at) > now - _CHANGED_LATELY)
+    reminders = select(col(ReminderRow.id)).where(col(ReminderRow.ended_at).is_(None), *_unheld(ReminderRow))
+    return _any(session, sends) or _any(session, lost) or (_any(session, changed) and _any(session, reminders))
+
+
+def _any(session: Session, rows: Select[tuple[str]]) -> bool:
+    return session.execute(rows.limit(1)).first() is not None
 
 
 def settle_left_behind(session: Session, now: datetime) -> None:
-    """Of numbers that are gone: holds sends that were accepted at that moment, and says of what their links have never
-    recorded that nobody knows what became of it.
+    """Of numbers that are gone: holds sends and reminders that were accepted at that moment, and says of what their
+    links have never recorded that nobody knows what became of it.
     """
-    holding.hold_sends(session, SWITCHED, *_unheld())
+    holding.hold_sends(session, SWITCHED, *_unheld(SendRow))
+    holding.hold_reminders(session, SWITCHED, *_unheld(ReminderRow))
     events = holding.leave_in_flight(session, _IN_FLIGHT, now, *_lost(now))
     session.flush()
     append_events(session, events)
 
 
-def _unheld() -> tuple[ColumnElement[bool], ...]:
-    return col(SendRow.connection_id).in_(_GONE), col(SendRow.hold).is_(None)
+def _unheld(row: type[SendRow] | type[ReminderRow]) -> tuple[ColumnElement[bool], ...]:
+    return col(row.connection_id).in_(_GONE), col(row.hold).is_(None)
 
 
 def _lost(now: datetime) -> tuple[ColumnElement[bool], ...]:

@@ -460,6 +460,17 @@ async def test_send_accepted_while_its_number_was_given_up_is_held_by_the_sweepe
     assert (send.status, send.hold) == (SendStatus.PAUSED, "switched")
 
 
+async def test_reminder_accepted_while_its_number_was_given_up_is_held_by_the_sweeper(database: Database) -> None:
+    stage = await set_stage(database)
+    await stage.receive(incoming("hola"))
+    reminder = await _remind(stage)
+    phone = await switched(stage)
+    await database.write(lambda session: session.execute(update(ReminderRow).values(hold=None, next_step_at=NOW)))
+    await stage.work.settle_left_behind(at(1))
+    assert (await SqlReminderStore(database).advance_reminder(reminder, at(3600))).state == "held"
+    assert phone.connection.id != stage.connection.id
+
+
 async def test_both_workflows_are_overdue_at_once(database: Database) -> None:
     stage = await set_stage(database)
     pairing = SqlPairingStore(database)

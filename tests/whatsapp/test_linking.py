@@ -59,6 +59,7 @@ class Desk:
         assert self.network is not None
         jid = f"{phone}:4@s.whatsapp.net"
         add_device(self.devices, self.connection_id, jid)
+        self._played.go.wires[jid] = self.network
         (session,) = self.network.sessions
         session.push(events.paired(jid))
         session.push(events.connected())
@@ -133,3 +134,4 @@ async def test_wrong_phone_is_not_used(desk: Desk) -> None:
     connection = await desk.fetch()
     assert (connection.status, connection.linked_at) == (ConnectionStatus.STOPPED, None)
     assert "Another phone" in str(connection.reason)
+    assert desk.devices.find_device(desk.connection_id) is None, "the phone has forgotten the device again"
