@@ -78,7 +78,7 @@ def _chats_owed(of_message: ColumnElement[bool]) -> ColumnElement[str]:
 
 
 def find_left_behind(session: Session, now: datetime) -> bool:
-    """Whether there is something for `settle_left_behind`. Reminders are looked through only after a change of number."""
+    """Whether there is something for `settle_left_behind`. Reminders are looked through only after a change."""
     sends = select(col(SendRow.id)).where(UNFINISHED, *_unheld(SendRow))
     lost = select(col(MessageRow.id)).where(IN_FLIGHT, *_lost(now))
     changed = _GONE.where(col(ConnectionRow.status_at) > now - _CHANGED_LATELY)
@@ -86,7 +86,7 @@ def find_left_behind(session: Session, now: datetime) -> bool:
     return _any(session, sends) or _any(session, lost) or (_any(session, changed) and _any(session, reminders))
 
 
-def _any(session: Session, rows: Select[tuple[str]]) -> bool:
+def _any(session: Session, rows: Select[str]) -> bool:
     return session.execute(rows.limit(1)).first() is not None
 
 
