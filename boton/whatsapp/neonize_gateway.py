@@ -52,6 +52,13 @@ class NeonizeGateway:
             task.cancel()
         await self._session.close()
 
+    async def log_out(self) -> None:
+        """The device is taken off the phone; where WhatsApp cannot be told, its owner does that there."""
+        with contextlib.suppress(SendError, CallFailed, Wedged):
+            client, _ = await self._session.ready()
+            await client.logout()
+        await self.close()
+
     # ------------------------------------------------------------ coming in
 
     async def read_events(self, after: int, wait: float) -> Sequence[GatewayEvent]:
