@@ -15,6 +15,7 @@ from api.dashboard.admin import AdminAccess
 from api.main import create_app
 from api.server import ApiServer, listen
 from api.services import Check, Links, Services
+from boton.domain.connections import Gateway
 from boton.ports import BusinessStore, ConnectionStore
 from boton.settings import Settings
 from boton.store.assistant import SqlAssistantStore
@@ -24,6 +25,8 @@ from boton.store.connections import SqlConnectionStore
 from boton.store.conversations import SqlConversationStore
 from boton.store.engine import Database, open_database
 from boton.store.events import SqlEventStore
+from boton.store.holds import SqlHoldStore
+from boton.store.linking import SqlLinkingStore
 from boton.store.meta import SqlMetaStore
 from boton.store.reminders import SqlReminderStore
 from boton.store.sends import SqlSendStore
@@ -71,11 +74,14 @@ def build_services(
         events=events,
         bell=EventBell(events),
         connections=connections,
+        linking=SqlLinkingStore(database),
+        holds=SqlHoldStore(database),
         starter=TemporalStarter(client),
         admin=AdminAccess(SqlMetaStore(database), password.get_secret_value() if password else None),
         metrics=metrics,
         checks=_build_checks(client, businesses, connections),
         links=_build_links(settings),
+        gateways=frozenset(Gateway if settings.simulator else {Gateway.WHATSAPP}),
         public=not _is_loopback(settings.api_host),
         is_stopping=is_stopping,
     )

@@ -17,6 +17,7 @@ from starlette.responses import FileResponse, HTMLResponse
 from api.schemas.base import Body
 from api.schemas.chats import ChatPatch
 from api.schemas.config import ConfigIn
+from api.schemas.connection import ConnectionIn, HeldIn
 from api.schemas.problems import Problem
 from api.schemas.reminders import ReminderChange, ReminderRequest
 from api.schemas.sends import SendRequest
@@ -29,7 +30,16 @@ DESCRIPTION = """Send WhatsApp messages, read conversations and configure the bo
 Every business has tokens of its own (page `/`, heading *API Access*): `Authorization: Bearer <token>`.
 Errors are `application/problem+json`; for 422 `errors` names the fields."""
 
-_BODIES: tuple[type[Body], ...] = (SendRequest, ReminderRequest, ReminderChange, ConfigIn, ChatPatch, SlowLaneIn)
+_BODIES: tuple[type[Body], ...] = (
+    SendRequest,
+    ReminderRequest,
+    ReminderChange,
+    ConfigIn,
+    ChatPatch,
+    SlowLaneIn,
+    ConnectionIn,
+    HeldIn,
+)
 _ASSETS = Path(fastapi_offline.__file__).parent / "static"
 _SHOWN = {"swagger-ui-bundle.js", "swagger-ui.css", "favicon.png"}
 _REF = "#/components/schemas/{model}"

@@ -11,11 +11,12 @@ from fastapi import FastAPI
 
 from api import docs, problems
 from api.dashboard import chats as chats_page
+from api.dashboard import connection as connection_page
 from api.dashboard import conversations as conversations_page
 from api.dashboard import pages
 from api.dashboard.admin import GuessBrake
 from api.middleware import HostCheck, Measure
-from api.routes import chats, config, conversations, events, operations, reminders, sends, status
+from api.routes import chats, config, connection, conversations, events, operations, reminders, sends, status
 from api.services import Services
 from api.starting import Launcher
 from boton.telemetry import configure_logging
@@ -56,9 +57,9 @@ def create_app(services: Services) -> FastAPI:
 
 def _add_routes(app: FastAPI) -> None:
     """Prefixes stand on the routers themselves: a prefix given here would be missing in the metrics' routes."""
-    for room in (status, chats, sends, conversations, reminders, config, events, operations):
+    for room in (status, connection, chats, sends, conversations, reminders, config, events, operations):
         app.include_router(room.router)
-    for page in (chats_page, conversations_page, pages):
+    for page in (connection_page, chats_page, conversations_page, pages):
         app.include_router(page.router)
 
 

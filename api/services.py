@@ -9,7 +9,7 @@ from datetime import datetime
 from api.bell import EventBell
 from api.dashboard.admin import AdminAccess
 from boton.clock import utc_now
-from boton.domain.connections import Connection
+from boton.domain.connections import Connection, Gateway
 from boton.names import workflow_page
 from boton.ports import (
     AssistantStore,
@@ -18,6 +18,8 @@ from boton.ports import (
     ConnectionStore,
     ConversationStore,
     EventStore,
+    HoldStore,
+    LinkingStore,
     ReminderStore,
     SendStore,
     WorkflowStarter,
@@ -46,7 +48,7 @@ class Services:
     """Ports and a few values; everything a request needs comes from here.
 
     public: bound to more than loopback, so that any Host is allowed and /metrics wants a token.
-    is_stopping: whether the server was asked to stop, so that long polls end.
+    gateways: those that exist here. is_stopping: whether the server was asked to stop, so that long polls end.
     """
 
     businesses: BusinessStore
@@ -58,11 +60,14 @@ class Services:
     events: EventStore
     bell: EventBell
     connections: ConnectionStore
+    linking: LinkingStore
+    holds: HoldStore
     starter: WorkflowStarter
     admin: AdminAccess
     metrics: Metrics
     checks: Mapping[str, Check]
     links: Links = field(default_factory=Links)
+    gateways: frozenset[Gateway] = frozenset(Gateway)
     public: bool = False
     now: Callable[[], datetime] = utc_now
     is_stopping: Callable[[], bool] = lambda: False

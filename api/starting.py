@@ -78,6 +78,11 @@ class Launcher:
         run = partial(self._starter.look_at_chat, chat_id, business_id)
         self._add(self._due, _Start("chat", chat_id, _time(), run))
 
+    def look_at_connection(self, connection_id: str, business_id: str) -> None:
+        """Its workflow looks at the store. Returns at once; a failure is only logged."""
+        run = partial(self._starter.look_at_connection, connection_id, business_id)
+        self._add(self._due, _Start("connection", connection_id, _time(), run))
+
     async def finish(self) -> None:
         """Waits for what is under way, at most as long as one start may take; the sweeper does the rest."""
         if self._tasks:

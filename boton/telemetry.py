@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from boton.domain.connections import ConnectionStatus
 from boton.domain.jid import mask
 from boton.domain.pacing import refusal_label
 from boton.errors import BotonError
@@ -119,6 +120,12 @@ class Metrics:
         self._connections = Gauge(
             "boton_connections", "Active connections of this process.", ["status"], registry=registry
         )
+        self._numbers = Gauge(
+            "boton_numbers",
+            "Active numbers by status, of the whole store: every worker says the same, so take the max.",
+            ["status"],
+            registry=registry,
+        )
         self._reconnects = Counter("boton_reconnects", "Sessions opened after the first.", registry=registry)
         self._turns = Counter("boton_turns", "Turns of the bot, by how they ended.", ["outcome"], registry=registry)
         self._takeovers = Counter("boton_takeovers", "Chats that a human took over.", registry=registry)
@@ -167,6 +174,11 @@ class Metrics:
         self._connections.clear()
         for status, count in by_status.items():
             self._connections.labels(status).set(count)
+
+    def set_numbers(self, by_status: Mapping[str, int]) -> None:
+        """How many active numbers the store has in each ConnectionStatus, 0 included: alerts compare with it."""
+        for status in ConnectionStatus:
+            self._numbers.labels(status.value).set(by_status.get(status.value, 0))
 
     def count_reconnect(self) -> None:
         self._reconnects.inc()

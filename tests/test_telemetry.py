@@ -10,6 +10,7 @@ import urllib.request
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from boton.domain.connections import ConnectionStatus
 from boton.errors import NotFound
 from boton.metrics_text import fetch_exposition, merge_expositions, pick_loopback_port
 from boton.telemetry import LineFormatter, Metrics, serve_metrics
@@ -215,3 +216,13 @@ os._exit(0)  # Temporal's native threads sometimes crash while the interpreter i
 
 def test_picked_ports_are_free_and_below_the_range_of_outgoing_connections() -> None:
     assert all(15_000 <= pick_loopback_port() < 32_768 for _ in range(20))
+
+
+def test_every_status_of_a_number_is_told_so_that_alerts_have_something_to_compare() -> None:
+    metrics = Metrics()
+    metrics.set_numbers({"connected": 2, "banned": 1})
+    metrics.set_numbers({"connected": 3})
+    told = metrics.exposition()
+    assert 'boton_numbers{status="connected"} 3.0' in told
+    assert 'boton_numbers{status="banned"} 0.0' in told
+    assert told.count("boton_numbers{") == len(ConnectionStatus)

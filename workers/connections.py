@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
 
+from activities.connecting import PairingActivities
 from activities.holding import HoldingActivities
 from boton import names
 from boton.errors import Conflict
@@ -20,6 +21,7 @@ from boton.metrics_text import merge_expositions
 from boton.settings import Settings
 from boton.telemetry import Metrics, configure_logging, sdk_runtime, serve_metrics
 from workers.links import Links, write_links
+from workers.pairings import Pairings
 from workers.running import HEARTBEATS, connect_patiently, serve, stop_on_signals
 
 
@@ -64,12 +66,12 @@ async def _run(settings: Settings) -> None:
     try:
         client = await connect_patiently(settings.temporal(), runtime, stop)
         if client is not None:
-            holding = HoldingActivities(links)
+            holding, pairing = HoldingActivities(links), PairingActivities(Pairings())
             await serve(
                 lambda: Worker(
                     client,
                     task_queue=names.CONNECTIONS_QUEUE,
-                    activities=[holding.hold_connection],
+                    activities=[holding.hold_connection, pairing.pair_connection],
                     max_concurrent_activities=settings.connections_capacity,
                     activity_task_poller_behavior=PollerBehaviorSimpleMaximum(maximum=1),
                     default_heartbeat_throttle_interval=HEARTBEATS,

@@ -73,6 +73,7 @@ _CLAIM_ANSWERED = timedelta(seconds=60)
 """A claim's transaction has answered, or never will."""
 
 _LOOK_SECONDS = 5.0
+_LEAVE_SECONDS = 3.0
 _LOOKS_IN_FLIGHT = 8
 _SLOTS = 100
 """Batches at a time in a lane; those of a paced number wait in it for their turn."""
@@ -94,9 +95,9 @@ async def _run(settings: Settings, connection_id: str) -> int:
         try:
             gateway = open_gateway(connection, settings)
         except GatewayAbsent as absent:
-            stopped = ConnectionStatus.STOPPED
-            await connections.record_status(connection_id, epoch, stopped, absent.detail, utc_now())
-            return _end(stopped, absent.detail)
+            away = ConnectionStatus.DISCONNECTED  # the workflow tries again now and then
+            await connections.record_status(connection_id, epoch, away, absent.detail, utc_now())
+            return _end(away, absent.detail)
         return await Link(settings, database, connection, gateway, epoch, stop).run()
     except NotFound:
         return _end(ConnectionStatus.STOPPED, "The connection was ended.")
@@ -125,7 +126,7 @@ def open_gateway(connection: Connection, settings: Settings) -> WhatsAppGateway:
         raise GatewayAbsent("The simulator is off here: set BOTON_SIMULATOR=1 where `boton connections` runs.")
     from boton.whatsapp.simulator import SimulatorGateway
 
-    return SimulatorGateway(settings.simulator_url, connection.phone)
+    return SimulatorGateway(settings.simulator_url, connection.phone or "")
 
 
 class Link:
@@ -190,10 +191,21 @@ class Link:
             task.cancel()
         await asyncio.gather(*ending, return_exceptions=True)
         await self._sending.drain()
-        await self._gateway.close()
+        await self._leave()
         if self._lost:
             return LOST_OWNERSHIP
         return ENDED if self._ended else int(self._failed)
+
+    async def _leave(self) -> None:
+        """A number that its business has logged out takes its device off the phone."""
+        try:
+            async with asyncio.timeout(_LEAVE_SECONDS):
+                connection = await self._connections.fetch_connection(self._connection.id)
+                if not connection.active and connection.linked_at is None:
+                    await self._gateway.log_out()
+        except Exception as error:  # noqa: BLE001 - the session is closed in any case
+            log.warning("not logged out", extra={"connection": self._connection.id, "reason": type(error).__name__})
+        await self._gateway.close()
 
     async def _stand_or_fall(self, part: Coroutine[Any, Any, None]) -> None:
         """A part that ends by an error ends the link, which its host starts again: half a link helps nobody."""

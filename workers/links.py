@@ -35,7 +35,7 @@ _LEFT_SECONDS = 60.0
 """How long a link whose attempt timed out (Temporal was away) waits for the next attempt on this host."""
 
 
-_ENVIRONMENT = {"NEONIZE_BOT_TAG": "off", "PYTHONFAULTHANDLER": "1"}
+ENVIRONMENT = {"NEONIZE_BOT_TAG": "off", "PYTHONFAULTHANDLER": "1"}
 """The WhatsApp library reads it at the process's start only: without this it marks every text as a bot's."""
 
 
@@ -63,7 +63,7 @@ class LinkProcess:
             connection_id,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            env=os.environ | _ENVIRONMENT,
+            env=os.environ | ENVIRONMENT,
             preexec_fn=tie_to(os.getpid()),
         )
         return cls(process, ready)

@@ -12,6 +12,7 @@ from temporalio.service import RPCError
 from temporalio.worker import Worker
 
 from activities.chatting import ChatActivities
+from activities.connecting import ConnectionActivities
 from activities.reminding import ReminderActivities
 from activities.thinking import Thinking
 from boton import names
@@ -24,13 +25,15 @@ from boton.llm.tools import ToolRegistry
 from boton.ports import LanguageModel, Prompt
 from boton.settings import Settings
 from boton.store.assistant import SqlAssistantStore
+from boton.store.connections import SqlConnectionStore
 from boton.store.engine import Database, open_database
+from boton.store.pairing import SqlPairingStore
 from boton.store.reminders import SqlReminderStore
 from boton.store.token_days import SqlTokenStore
 from boton.store.work import SqlWorkStore
 from boton.telemetry import Metrics, configure_logging, sdk_runtime, serve_metrics
 from boton.temporal import fetch_namespace_id, prepare_namespace, sandbox_runner
-from workers.measured import MeasuredModel, MeasuredTurns, WatchedModel, watch_queue_age
+from workers.measured import MeasuredModel, MeasuredTurns, WatchedModel, watch_numbers, watch_queue_age
 from workers.running import GRACE, connect_patiently, serve, stop_on_signals
 from workers.sweeper import Sweeper
 from workflows.chat import ChatWorkflow
@@ -69,6 +72,7 @@ async def _run(settings: Settings) -> None:
                 serve(lambda: _make_worker(client, database, model, metrics, settings.llm_context_tokens), stop),
                 _make_sweeper(client, database).run(stop),
                 watch_queue_age(SqlWorkStore(database), metrics, stop),
+                watch_numbers(SqlConnectionStore(database), metrics, stop),
             )
     finally:
         await model.close()
@@ -101,6 +105,7 @@ def _make_worker(client: Client, database: Database, model: LanguageModel, metri
     thinking = Thinking(turns, SqlTokenStore(database), model, to_prompt, utc_now, budget=budget)
     chats = ChatActivities(turns, thinking, TOOLS, utc_now)
     reminders = ReminderActivities(SqlReminderStore(database), TemporalStarter(client), utc_now)
+    connections = ConnectionActivities(SqlPairingStore(database), utc_now)
     return Worker(
         client,
         task_queue=names.WORK_QUEUE,
@@ -113,6 +118,7 @@ def _make_worker(client: Client, database: Database, model: LanguageModel, metri
             chats.give_up_turn,
             chats.give_up_openings,
             reminders.advance_reminder,
+            connections.advance_connection,
         ],
         workflow_runner=sandbox_runner(),
         max_cached_workflows=_CACHED_WORKFLOWS,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
 from boton.clock import utc_now
 from boton.domain.conversations import TurnStatus
 from boton.errors import ModelError, ModelMalformed, ModelMisconfigured
-from boton.ports import AssistantStore, ChatStep, LanguageModel, ModelAnswer, Prompt, WorkStore
+from boton.ports import AssistantStore, ChatStep, ConnectionStore, LanguageModel, ModelAnswer, Prompt, WorkStore
 from boton.store.engine import Database
 from boton.store.turns import SqlTurnStore
 from boton.telemetry import Metrics
@@ -26,6 +27,17 @@ async def watch_queue_age(work: WorkStore, metrics: Metrics, stop: asyncio.Event
             metrics.set_queue_age(await work.fetch_queue_age(utc_now()))
         except Exception as error:  # noqa: BLE001 - the next look tells
             log.warning("queue age unknown", extra={"reason": type(error).__name__})
+        await sleep_until(stop, _LOOK_EVERY)
+
+
+async def watch_numbers(connections: ConnectionStore, metrics: Metrics, stop: asyncio.Event) -> None:
+    """Keeps it told how the numbers are, also those that no link process speaks for."""
+    while not stop.is_set():
+        try:
+            active = await connections.list_active_connections()
+            metrics.set_numbers(Counter(one.as_seen(utc_now()).status.value for one in active))
+        except Exception as error:  # noqa: BLE001 - the next look tells
+            log.warning("numbers unknown", extra={"reason": type(error).__name__})
         await sleep_until(stop, _LOOK_EVERY)
 
 

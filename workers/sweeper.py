@@ -73,6 +73,7 @@ class Sweeper:
             return False
         if await self._work.note_namespace(await self._fetch_namespace_id(), now):
             log.warning("temporal is a new one: everything unfinished is started again from the store")
+        await self._work.settle_left_behind(now)
         overdue = await self._work.list_overdue(now, _GRACE, _AT_ONCE)
         left = await self._work.expire_late(overdue, now)
         started = await self._start_all(left)
@@ -108,7 +109,7 @@ class Sweeper:
             case "reminder":
                 await self._starter.start_reminder(one.id, one.business_id, due_at=None, wake=True)
             case "connection":
-                await self._starter.start_connection(one.id, one.business_id)
+                await self._starter.look_at_connection(one.id, one.business_id)
 
     async def _purge(self, now: datetime) -> None:
         if self._purged_at is None or now - self._purged_at > _PURGE_EVERY:

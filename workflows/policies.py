@@ -15,6 +15,9 @@ LINK_HEARTBEAT = timedelta(seconds=10)
 LINK_ABSENT = timedelta(minutes=10)
 """What no link has taken for so long is looked at anew: the business may have left that connection for another."""
 
+HOST_REST = timedelta(minutes=1)
+"""A number that a host gave up although it is to be held is not tried again in a tight loop."""
+
 HOLD_TIMEOUT = timedelta(days=3650)
 BATCH_TIMEOUT = timedelta(minutes=10)
 

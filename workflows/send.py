@@ -59,21 +59,31 @@ class SendWorkflow:
         self._progress: Progress | None = None
         self._doing: dict[str, tuple[str, str]] = {}
         self._looks = 0
+        self._connection_id = send.connection_id
         self._finished = False
         self._renews = False
 
     @workflow.signal(name=names.LOOK)
-    def look(self) -> None:
+    def look(self, connection_id: str = "") -> None:
+        """The store changed. connection_id: over which number the send goes now."""
         self._looks += 1
+        self._connection_id = connection_id or self._connection_id
 
     @workflow.run
     async def run(self, send: SendInput) -> int:
         """Answers how many attempts were made."""
-        await asyncio.gather(*(self._carry_out(lane) for lane in send.lanes))
+        carrying_out = asyncio.gather(*(self._carry_out(lane) for lane in send.lanes))
+        await workflow.wait_condition(lambda: carrying_out.done() or self._has_moved())
+        if not self._has_moved():
+            await carrying_out
         if not self._finished:
-            workflow.continue_as_new(SendInput(send.send_id, send.connection_id, send.lanes, settled=self._settled))
+            workflow.continue_as_new(SendInput(send.send_id, self._connection_id, send.lanes, settled=self._settled))
         self._show("finished", "Every message is final.")
         return self._settled
+
+    def _has_moved(self) -> bool:
+        """To another number: nobody serves the queues of the old one any more, and a new run asks the new one's."""
+        return self._connection_id != self._send.connection_id
 
     async def _carry_out(self, lane: str) -> None:
         """Batch after batch in one lane, until the whole send is finished or the history long."""

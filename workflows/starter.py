@@ -49,6 +49,7 @@ class TemporalStarter:
             summary="Sends what one POST /send asked for",
             status="sending",
             start_signal=names.LOOK if wake else None,
+            signal_args=[connection_id] if wake else [],
         )
 
     async def look_at_chat(self, chat_id: str, business_id: str, *, quiet_seconds: float = 0.0) -> None:
@@ -89,13 +90,14 @@ class TemporalStarter:
             start_signal=names.LOOK if wake else None,
         )
 
-    async def start_connection(self, connection_id: str, business_id: str) -> None:
+    async def look_at_connection(self, connection_id: str, business_id: str) -> None:
         await self._start(
             names.CONNECTION_WORKFLOW,
             ConnectionInput(connection_id),
             id=names.connection_workflow(connection_id),
             business_id=business_id,
             summary="Keeps one phone number connected",
+            start_signal=names.LOOK,
         )
 
     async def _start(

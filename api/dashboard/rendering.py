@@ -19,7 +19,7 @@ from boton.domain.pacing import to_zone
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; "
+        "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; "
         "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
     ),
     "Referrer-Policy": "same-origin",
@@ -27,10 +27,12 @@ _HEADERS = {
 }
 
 
-async def render_page(services: Services, session: str, template: str, **values: Any) -> HTMLResponse:
+async def render_page(
+    services: Services, session: str, template: str, *, status: int = 200, **values: Any
+) -> HTMLResponse:
     """A page for who has logged in: with its frame, and the token that its forms carry."""
     form_token = await services.admin.make_form_token(session)
-    return _render(template, links=services.links, form_token=form_token, **values)
+    return _render(template, status=status, links=services.links, form_token=form_token, **values)
 
 
 def render_login(error: str | None = None, status: int = 200, headers: Mapping[str, str] | None = None) -> HTMLResponse:

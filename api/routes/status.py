@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends
 from api.bodies import json_body
 from api.deps import Caller, Deps, Starting
 from api.docs import BODY_ERRORS, CONFLICT, ERRORS, V1, body_of
-from api.schemas.status import ConnectionOut, SlowLane, SlowLaneIn, StatusOut
+from api.schemas.status import SlowLane, SlowLaneIn, StatusOut
 
 router = APIRouter(prefix=V1, tags=["Status"], responses=ERRORS)
 
@@ -18,11 +18,6 @@ async def get_status(caller: Caller, services: Deps) -> StatusOut:
     connection = await services.fetch_connection(caller.business_id)
     assistant = await services.assistant.fetch_assistant()
     return StatusOut.at(caller.business, tally, connection, assistant, services.now())
-
-
-@router.get("/connection", summary="The linked phone number")
-async def get_connection(caller: Caller, services: Deps) -> ConnectionOut:
-    return ConnectionOut.of(await services.fetch_connection(caller.business_id))
 
 
 @router.post(

@@ -1,4 +1,4 @@
-"""GET /status and GET /connection."""
+"""GET /status, and the slow lane."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from api.schemas.base import Body, Document, Timestamp
 from boton.domain.businesses import BotPurpose, Business, Tally
-from boton.domain.connections import Connection, ConnectionStatus, Gateway
+from boton.domain.connections import Connection, ConnectionStatus
 from boton.domain.conversations import Assistant
 
 NONE: Literal["none"] = "none"
@@ -132,19 +132,3 @@ class StatusOut(Document):
             slow_lane=SlowLane.at(connection, now),
             assistant=AssistantOut.of(assistant),
         )
-
-
-class ConnectionOut(ConnectionState):
-    """The linked phone number. `qr`, `pairingCode` and `expiresAt` are there while a number is being linked."""
-
-    phone: str | None = None
-    gateway: Gateway | None = None
-    qr: str | None = None
-    pairing_code: str | None = None
-    expires_at: Timestamp | None = None
-
-    @classmethod
-    def of(cls, connection: Connection | None) -> ConnectionOut:
-        state = ConnectionState.of(connection)
-        phone, gateway = (connection.phone, connection.gateway) if connection else (None, None)
-        return cls(status=state.status, reason=state.reason, phone=phone, gateway=gateway)

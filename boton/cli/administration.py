@@ -11,6 +11,7 @@ from typing import TypeVar
 import typer
 
 from boton.clock import utc_now
+from boton.domain.connections import Connection
 from boton.errors import Invalid
 from boton.settings import Settings, read_settings
 from boton.store.businesses import SqlBusinessStore
@@ -56,11 +57,16 @@ def list_businesses() -> None:
         for business in await SqlBusinessStore(database).list_businesses():
             active = await connections.fetch_active_connection(business.id)
             connection = active.as_seen(utc_now()) if active else None
-            state = (connection.phone, connection.gateway.value, connection.status.value) if connection else ("-",) * 3
-            rows.append((business.id, business.name, *state))
+            rows.append((business.id, business.name, *_state(connection)))
         return rows
 
     print_table(("ID", "NAME", "PHONE", "GATEWAY", "STATUS"), with_store(work))
+
+
+def _state(connection: Connection | None) -> tuple[str, str, str]:
+    if connection is None:
+        return ("-", "-", "-")
+    return connection.phone or "-", connection.gateway.value, connection.status.value
 
 
 def create_token(business_id: str, name: str) -> None:

@@ -1,4 +1,4 @@
-"""`boton held …`: what a restore has stopped, and what becomes of it. Ids and counts; no text, no number."""
+"""`boton held …`: what a restore or another number has stopped, and what becomes of it. Ids and counts, no text."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import typer
 
 from boton.cli.administration import print_table, with_store
 from boton.clock import utc_now
+from boton.domain.holds import RESTORED, Held, HeldKind
 from boton.errors import NotFound
 from boton.settings import Settings
 from boton.store.businesses import SqlBusinessStore
 from boton.store.engine import Database
-from boton.store.holds import Held, HeldKind, SqlHoldStore
+from boton.store.holds import SqlHoldStore
 
 
 def list_held(business_id: str | None) -> None:
@@ -29,7 +30,7 @@ def list_held(business_id: str | None) -> None:
     table = [(one.business_id, one.kind.value, one.id, one.reason, _when(one.since), str(one.messages)) for one in rows]
     print_table(("BUSINESS", "KIND", "ID", "WHY", "SINCE", "MESSAGES"), table)
     typer.echo(f"Held: {in_words(held)}. `boton held resume` and `boton held cancel` take ids, or mean all of it.")
-    if backup_at is not None:
+    if backup_at is not None and any(one.reason == RESTORED for one in held):
         typer.echo(
             f"The backup was made at {_when(backup_at)} UTC: what was sent after that counts as not sent here. Cancel "
             "what had gone out by then; resumed, it is sent again."

@@ -24,7 +24,7 @@ app = typer.Typer(
 )
 business = typer.Typer(no_args_is_help=True, help="The businesses in the store.")
 token = typer.Typer(no_args_is_help=True, help="The tokens with which programs use the API.")
-held = typer.Typer(no_args_is_help=True, help="What a restore has stopped, and what becomes of it.")
+held = typer.Typer(no_args_is_help=True, help="What a restore or another number has stopped, and what becomes of it.")
 app.add_typer(business, name="business")
 app.add_typer(token, name="token")
 app.add_typer(held, name="held")
@@ -180,6 +180,23 @@ def revoke_token(token_id: Annotated[str, typer.Argument(help="As `boton token l
         from boton.cli import administration
 
         administration.revoke_token(token_id)
+
+
+@app.command(epilog=_example("boton link biz_01M8…", "boton link biz_01M8… --phone 5491138620812"))
+def link(
+    business_id: Annotated[str, typer.Argument(help="As `boton business list` shows it.")],
+    phone: Annotated[
+        str | None, typer.Option("--phone", help="Link by a code that is typed on this phone, in place of a QR code.")
+    ] = None,
+) -> None:
+    """Links a phone's WhatsApp to a business: draws the QR code here, and says when it is linked.
+
+    A number that the business had before is given up, and what was queued for it is held: see `boton held`.
+    """
+    with obstacles_told():
+        from boton.cli.linking import link_phone
+
+        raise typer.Exit(link_phone(business_id, phone))
 
 
 _HELD_IDS = typer.Argument(help="As `boton held list` shows them; none: all of it.", show_default=False)

@@ -30,6 +30,17 @@ class ConnectionStatus(StrEnum):
     STOPPED = "stopped"
 
 
+NEEDS_A_PERSON = frozenset(
+    {
+        ConnectionStatus.LOGGED_OUT,
+        ConnectionStatus.REPLACED,
+        ConnectionStatus.BANNED,
+        ConnectionStatus.OUTDATED,
+        ConnectionStatus.STOPPED,
+    }
+)
+"""Nobody holds such a number before somebody has done something and linked it again."""
+
 SAID_AGAIN = timedelta(seconds=20)
 _BELIEVED = timedelta(seconds=60)
 
@@ -38,6 +49,7 @@ _BELIEVED = timedelta(seconds=60)
 class Connection:
     """`epoch` rises with every start of a link; a process with a lower one owns nothing any more.
 
+    phone: None until a phone has been linked. linked_at: since when it is; None: it is not, or not any more.
     status_at: when the link last said so; it says `connected` again every SAID_AGAIN. closure: the last refusal that
     closed the slow lane, over or not.
     """
@@ -45,13 +57,14 @@ class Connection:
     id: str
     business_id: str
     gateway: Gateway
-    phone: str
+    phone: str | None
     active: bool
     status: ConnectionStatus
     reason: str | None
     epoch: int
     status_at: datetime
     created_at: datetime
+    linked_at: datetime | None = None
     closure: Closure | None = None
 
     def slow_lane_closed(self, now: datetime) -> Closure | None:

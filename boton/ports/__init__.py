@@ -12,8 +12,10 @@ from boton.ports.connections import ConnectionStore
 from boton.ports.conversations import CancelledConversation, ConversationStore
 from boton.ports.events import EventStore
 from boton.ports.gateway import WhatsAppGateway
+from boton.ports.holds import HoldStore
 from boton.ports.idempotency import IdempotencyKey
 from boton.ports.inbox import InboxStore, Recorded
+from boton.ports.linking import ConnectionSteps, Linked, LinkingStore, PairingStore
 from boton.ports.model import LanguageModel, ModelAnswer, Prompt, Toolbox, ToolSpec
 from boton.ports.outbox import Idle, NumberPace, OutboxStore, Preview, Result
 from boton.ports.paging import Page
@@ -33,18 +35,23 @@ __all__ = [
     "CancelledReminder",
     "ChatStep",
     "ChatStore",
+    "ConnectionSteps",
     "ConnectionStore",
     "ConversationStore",
     "EventStore",
+    "HoldStore",
     "IdempotencyKey",
     "Idle",
     "InboxStore",
     "LanguageModel",
+    "Linked",
+    "LinkingStore",
     "ModelAnswer",
     "NumberPace",
     "OutboxStore",
     "Overdue",
     "Page",
+    "PairingStore",
     "Preview",
     "Prompt",
     "Recorded",

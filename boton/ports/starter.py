@@ -25,4 +25,5 @@ class WorkflowStarter(Protocol):
     ) -> None:
         """due_at: when it fires next; a new run rests until then. wake: a running one looks at the store first."""
 
-    async def start_connection(self, connection_id: str, business_id: str) -> None: ...
+    async def look_at_connection(self, connection_id: str, business_id: str) -> None:
+        """Starts it, or tells a running one that the store changed."""

@@ -27,6 +27,11 @@ class WorkStore(Protocol):
     async def take_lease(self, name: str, holder: str, now: datetime, until: datetime) -> bool:
         """Whether `holder` has the lease until then: it had it, or nobody had it any more."""
 
+    async def settle_left_behind(self, now: datetime) -> None:
+        """Of numbers that are gone: holds what was accepted at that moment; what their links have never recorded
+        is unconfirmed.
+        """
+
     async def list_overdue(self, now: datetime, grace: timedelta, limit: int) -> Sequence[Overdue]:
         """Unfinished rows whose next step is overdue by more than `grace` (connections: at all), oldest first."""
 

@@ -58,6 +58,8 @@ def claim(
     """The attempt of a queued message that no guard forbids."""
     events += move(row, MessageStatus.SENDING, now)
     row.attempt_id, row.epoch, row.at = new_id(Prefix.ATTEMPT), epoch, now
+    if send is not None:
+        row.connection_id = send.connection_id  # it may have come back unsent from a number that is gone
     if row.kind == MessageKind.OPENING:
         events += open_dialogue(session, chat, row, now)
     if row.kind in SPOKEN_BY_THE_BOT:

@@ -21,6 +21,7 @@ from boton.store.columns import storable
 from boton.store.dialogues import find_open, hand_off, note, quiet_end, why_not
 from boton.store.drafting import add_drafts
 from boton.store.inserts import table_of
+from boton.store.numbers import over
 from boton.store.staleness import SUPERSEDED, drop, is_stale
 from boton.store.steps import end_conversation, end_failed_opening, lock_message, move
 from boton.store.tables import DUE, BusinessRow, ChatRow, ConversationRow, FollowUpRow, MessageRow, ToolCallRow, TurnRow
@@ -70,8 +71,8 @@ def fail(session: Session, chat: ChatRow, turn: TurnRow, error: MessageError, no
 def connection_of(session: Session, turn: TurnRow) -> str:
     """Over which connection the turn speaks."""
     if occasion_of(turn) is Occasion.FOLLOW_UP:
-        return session.get_one(ConversationRow, turn.conversation_id).connection_id
-    return session.get_one(MessageRow, turn.trigger_id).connection_id
+        return over(session, session.get_one(ConversationRow, turn.conversation_id).connection_id)
+    return over(session, session.get_one(MessageRow, turn.trigger_id).connection_id)
 
 
 def _is_wanted(session: Session, chat: ChatRow, turn: TurnRow, now: datetime) -> bool:

@@ -77,6 +77,8 @@ def change_status(row: ConnectionRow, status: ConnectionStatus, reason: str | No
     if (row.status, row.reason) == (status.value, reason):
         return []
     row.status, row.reason = status.value, reason
+    if status is ConnectionStatus.LOGGED_OUT:
+        row.linked_at = None
     data = {"connectionId": row.id, "status": status.value, "reason": reason, "gateway": row.gateway}
     return [NewEvent(business_id=row.business_id, type=EventType.CONNECTION_CHANGED, at=now, data=data)]
 
@@ -91,6 +93,7 @@ def _create(session: Session, business_id: str, gateway: Gateway, phone: str, no
         status_at=now,
         created_at=now,
         next_step_at=now,
+        linked_at=now,
     )
     session.add(row)
     session.flush()

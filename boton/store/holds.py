@@ -1,46 +1,30 @@
-"""Work that is held: listed, resumed, cancelled. After a restore it is all that was unfinished."""
+"""Work that is held: listed, resumed, cancelled. After a restore it is all that was unfinished; after a business has
+gone to another number, what was queued for the old one. Resumed, it goes over the number that the business has now.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from functools import partial
 
-from sqlalchemy import Executable, RowMapping, func, select, update
+from sqlalchemy import Executable, RowMapping, ScalarSelect, case, func, select, update
 from sqlmodel import Session, col
 
 from boton.domain.chats import AnswerDecision
+from boton.domain.holds import RESTORED, SWITCHED, Held, HeldKind
 from boton.domain.messages import MessageStatus
 from boton.store.backup import RESTORED_KEY
 from boton.store.columns import UtcDateTime
 from boton.store.engine import Database
+from boton.store.numbers import fetch_active
 from boton.store.reminders import SqlReminderStore
 from boton.store.sends import SqlSendStore
-from boton.store.tables import SUSPENDED, UNFINISHED, ChatRow, MessageRow, MetaRow, ReminderRow, SendRow
+from boton.store.tables import SUSPENDED, UNFINISHED, ChatRow, ConnectionRow, MessageRow, MetaRow, ReminderRow, SendRow
 
 _AT_ONCE = 500
 _OVERDUE = timedelta(minutes=1)
 """What is resumed counts as overdue, so that the sweeper starts it in its next round."""
-
-
-class HeldKind(StrEnum):
-    SEND = "send"
-    REMINDER = "reminder"
-    CHAT = "chat"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
-    """reason: why. messages: how many wait with it: queued ones of a send, in a chat those to be answered."""
-
-    kind: HeldKind
-    id: str
-    business_id: str
-    reason: str
-    since: datetime
-    messages: int
 
 
 class SqlHoldStore:
@@ -60,7 +44,10 @@ class SqlHoldStore:
         return None if value is None else datetime.fromisoformat(value)
 
     async def resume(self, held: Sequence[Held], now: datetime) -> None:
-        """All of it is due again; what is too late by now expires by its own rule. Raises Conflict."""
+        """All of it is due again, over the business's number; what is too late by now expires by its own rule. Raises
+        Conflict where a business has no number.
+        """
+        await self._db.read(lambda session: _check_numbers(session, held))
         for send in _of_kind(held, HeldKind.SEND):
             await self._sends.resume_send(send.business_id, send.id, now)
         await self._change(held, HeldKind.SEND, partial(_hurry, now))
@@ -139,13 +126,17 @@ def _reminders() -> Executable:
 
 
 def _chats() -> Executable:
+    """A chat with messages that came over several numbers counts as held for the older reason."""
+    reason = case((col(ConnectionRow.active), RESTORED), else_=SWITCHED)
     return (
         select(
             col(MessageRow.chat_id).label("id"),
             col(MessageRow.business_id),
+            func.min(reason).label("reason"),
             func.min(col(MessageRow.created_at), type_=UtcDateTime).label("since"),
             func.count().label("messages"),
         )
+        .join(ConnectionRow, col(ConnectionRow.id) == col(MessageRow.connection_id))
         .where(SUSPENDED)
         .group_by(col(MessageRow.chat_id), col(MessageRow.business_id))
         .order_by(col(MessageRow.chat_id))
@@ -157,13 +148,19 @@ def _to_held(kind: HeldKind, row: RowMapping) -> Held:
         kind=kind,
         id=row["id"],
         business_id=row["business_id"],
-        reason=row.get("reason", AnswerDecision.RESTORED.value),
+        reason=row["reason"],
         since=row["since"],
         messages=row.get("messages", 1),
     )
 
 
 # ---------------------------------------------------------------- deciding
+
+
+def _check_numbers(session: Session, held: Sequence[Held]) -> None:
+    """Raises Conflict where a business has no number over which anything could go."""
+    for business_id in sorted({one.business_id for one in held}):
+        fetch_active(session, business_id)
 
 
 def _hurry(now: datetime, ids: Sequence[str], session: Session) -> None:
@@ -175,7 +172,15 @@ def _hurry(now: datetime, ids: Sequence[str], session: Session) -> None:
 def _resume_reminders(now: datetime, ids: Sequence[str], session: Session) -> None:
     """Each of them looks by itself when it fires next, and whether that is too late."""
     held = (col(ReminderRow.id).in_(ids), col(ReminderRow.hold).is_not(None))
-    _run(session, update(ReminderRow).where(*held).values(hold=None, next_step_at=now - _OVERDUE))
+    number = func.coalesce(_number_of(ReminderRow), col(ReminderRow.connection_id))
+    values = {"hold": None, "next_step_at": now - _OVERDUE, "connection_id": number}
+    _run(session, update(ReminderRow).where(*held).values(values))
+
+
+def _number_of(row: type[ReminderRow]) -> ScalarSelect[str]:
+    """The connection that its business has now."""
+    ours = (col(ConnectionRow.business_id) == col(row.business_id), col(ConnectionRow.active))
+    return select(func.min(col(ConnectionRow.id))).where(*ours).scalar_subquery()
 
 
 def _resume_answers(now: datetime, ids: Sequence[str], session: Session) -> None:

@@ -8,6 +8,8 @@ from boton.store.engine import Database
 from boton.store.inserts import insert_or_ignore
 from boton.store.tables import MetaRow
 
+NAMESPACE_KEY = "temporal_namespace_id"
+
 
 class SqlMetaStore:
     def __init__(self, database: Database) -> None:

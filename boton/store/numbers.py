@@ -54,6 +54,21 @@ def own_number(session: Session, connection_id: str, epoch: int) -> Number:
     return _to_number(row)
 
 
+def find_active_id(session: Session, business_id: str) -> str | None:
+    """The connection that the business has now."""
+    ours = (col(ConnectionRow.business_id) == business_id, col(ConnectionRow.active))
+    id: str | None = session.execute(select(col(ConnectionRow.id)).where(*ours).limit(1)).scalar_one_or_none()
+    return id
+
+
+def over(session: Session, connection_id: str) -> str:
+    """Over which connection something new is said in a dialogue that was held over this one: the present one, if this
+    one is gone.
+    """
+    row = session.get_one(ConnectionRow, connection_id)
+    return connection_id if row.active else find_active_id(session, row.business_id) or connection_id
+
+
 _NUMBERS = select(
     col(ConnectionRow.id),
     col(ConnectionRow.epoch),

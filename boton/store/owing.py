@@ -19,6 +19,7 @@ from boton.store.asking import ask
 from boton.store.briefs import is_goal_reached, read_earlier
 from boton.store.dialogues import OF_ACTIVE, find_open, quiet_end, why_not
 from boton.store.drafting import add_drafts
+from boton.store.numbers import over
 from boton.store.staleness import SUPERSEDED, drop, is_stale, take_back
 from boton.store.tables import (
     DRAFTED,
@@ -222,7 +223,7 @@ def _find_follow_up(session: Session, chat: ChatRow, now: datetime) -> TurnRow |
 def _queue_promise(session: Session, chat: ChatRow, conversation: ConversationRow, text: str, now: datetime) -> None:
     """Like a reply, it is stale when the phone comes back after a long time."""
     late = timedelta(minutes=session.get_one(BusinessRow, chat.business_id).answer_within_minutes)
-    kind, connection_id = MessageKind.FOLLOW_UP, conversation.connection_id
+    kind, connection_id = MessageKind.FOLLOW_UP, over(session, conversation.connection_id)
     add_drafts(session, chat, connection_id, kind, [text], now, conversation.id, expires_at=now + late)
 
 

@@ -13,6 +13,7 @@ from boton.domain.chats import Chat, LastMessage
 from boton.domain.connections import Connection, ConnectionStatus, Gateway
 from boton.domain.conversations import Conversation, ConversationOutcome, ConversationStatus
 from boton.domain.events import Event, EventType
+from boton.domain.linking import LinkMethod, Pairing
 from boton.domain.messages import (
     Direction,
     Lane,
@@ -32,6 +33,7 @@ from boton.store.tables import (
     ConversationRow,
     EventRow,
     MessageRow,
+    PairingRow,
     SendRow,
     TallyRow,
     TokenRow,
@@ -84,14 +86,27 @@ def to_connection(row: ConnectionRow) -> Connection:
         id=row.id,
         business_id=row.business_id,
         gateway=Gateway(row.gateway),
-        phone=row.phone,
+        phone=row.phone or None,
         active=row.active,
         status=ConnectionStatus(row.status),
         reason=row.reason,
         epoch=row.epoch,
         status_at=row.status_at,
         created_at=row.created_at,
+        linked_at=row.linked_at,
         closure=to_closure(row),
+    )
+
+
+def to_pairing(row: PairingRow) -> Pairing:
+    return Pairing(
+        method=LinkMethod(row.method),
+        phone=row.phone,
+        asked_at=row.asked_at,
+        tries=row.tries,
+        qr=row.qr,
+        code=row.code,
+        expires_at=row.expires_at,
     )
 
 

@@ -32,6 +32,7 @@ from boton.store.estimating import estimate, estimate_rest
 from boton.store.events import append_events
 from boton.store.idempotency import claim_key, find_answer
 from boton.store.numbers import Number, fetch_active
+from boton.store.retiring import leave_number, move_some
 from boton.store.rows import to_recipient, to_send
 from boton.store.tables import UNFINISHED, ChatRow, ConnectionRow, MessageRow, SendRow
 
@@ -77,6 +78,8 @@ class SqlSendStore:
         return await self._db.write(lambda session: _pause(session, business_id, send_id))
 
     async def resume_send(self, business_id: str, send_id: str, now: datetime) -> Send:
+        while await self._db.write(lambda session: _move(session, business_id, send_id)):
+            pass
         return await self._db.write(lambda session: _resume(session, business_id, send_id, now))
 
     async def cancel_send(self, business_id: str, send_id: str, now: datetime) -> Send:
@@ -179,6 +182,12 @@ def _pause(session: Session, business_id: str, send_id: str) -> Send:
     return _tell(session, send)
 
 
+def _move(session: Session, business_id: str, send_id: str) -> bool:
+    """Whether there is more to be moved before it can go on. What has ended stays where it was."""
+    send = lock_send(session, business_id, send_id)
+    return send.status == SendStatus.PAUSED and move_some(session, send)
+
+
 def _resume(session: Session, business_id: str, send_id: str, now: datetime) -> Send:
     send = lock_send(session, business_id, send_id)
     resume(send, now)
@@ -189,6 +198,7 @@ def _cancel(session: Session, business_id: str, send_id: str, now: datetime) -> 
     """One piece of it; whether there is more to be cancelled."""
     send = lock_send(session, business_id, send_id)
     cancel(send, now)
+    leave_number(session, send)
     count, events = cancel_queued(session, send, now, AT_ONCE)
     events += end_if_over(session, send, now)
     session.flush()

@@ -20,7 +20,9 @@ from boton.store.engine import Database
 from boton.store.events import forget_before
 from boton.store.expiring import expire_some, find_late
 from boton.store.inserts import insert_or_ignore
+from boton.store.meta import NAMESPACE_KEY
 from boton.store.outages import forget_outages
+from boton.store.retiring import find_left_behind, settle_left_behind
 from boton.store.tables import (
     ChatRow,
     ConnectionRow,
@@ -34,7 +36,6 @@ from boton.store.tables import (
 
 log = logging.getLogger(__name__)
 
-NAMESPACE_KEY = "temporal_namespace_id"
 _LONG_OVERDUE = timedelta(hours=1)
 _KINDS: tuple[tuple[str, Any], ...] = (
     ("connection", ConnectionRow),
@@ -50,6 +51,10 @@ class SqlWorkStore:
 
     async def take_lease(self, name: str, holder: str, now: datetime, until: datetime) -> bool:
         return await self._db.write(lambda session: _take_lease(session, name, holder, now, until))
+
+    async def settle_left_behind(self, now: datetime) -> None:
+        if await self._db.read(lambda session: find_left_behind(session, now)):
+            await self._db.write(lambda session: settle_left_behind(session, now))
 
     async def list_overdue(self, now: datetime, grace: timedelta, limit: int) -> Sequence[Overdue]:
         return await self._db.read(lambda session: _list_overdue(session, now, grace, limit))
@@ -109,8 +114,6 @@ def _list_overdue(session: Session, now: datetime, grace: timedelta, limit: int)
     for kind, table in _KINDS:
         due_before = now if kind == "connection" else now - grace
         overdue = select(table).where(table.next_step_at < due_before)
-        if kind == "connection":
-            overdue = overdue.where(table.active)
         rows = session.scalars(overdue.order_by(table.next_step_at).limit(limit))
         found += [_to_overdue(kind, row) for row in rows]
     return found

@@ -83,6 +83,9 @@ class SimulatorGateway:
             body = {"epoch": self._epoch, "to": to_number(jid), "seconds": max(0.0, min(seconds, 60.0))}
             await self._ask("POST", "/typing", _nothing, body)
 
+    async def log_out(self) -> None:
+        await self.close()
+
     async def close(self) -> None:
         with contextlib.suppress(SendError):
             await self._ask("DELETE", f"/session?epoch={self._epoch}", _nothing, timeout=_CLOSE_TIMEOUT)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -149,6 +152,53 @@ def test_chats_and_conversations_fit_the_screen(
     expect(page.locator("main")).to_contain_text("Ofrecé un turno")
     assert_fits(page)
     page.screenshot(path=tmp_path / f"conversations-{width}.png", full_page=True)
+
+
+@pytest.mark.parametrize("width", [1100, 390])
+def test_phone_is_linked_on_the_page_of_the_number(page: Page, shared: Stack, tmp_path: Path, width: int) -> None:
+    """There is no WhatsApp to be reached from here: the process says so, and then the test shows codes in its place."""
+    page.set_viewport_size({"width": width, "height": 800})
+    business = shared.run("business", "create", f"Kiosco {width}").stdout.strip()
+    section = show_number(page, shared, f"Kiosco {width}")
+    section.get_by_role("button", name="Vincular con código QR").click()
+    expect(section.get_by_text("Detenido")).to_be_visible(timeout=60_000)
+    assert_fits(page)
+    for content in ("https://wa.me/settings/linked_devices#2@uno", "https://wa.me/settings/linked_devices#2@dos"):
+        before = section.locator(".qr img").get_attribute("src") if section.locator(".qr img").count() else ""
+        show_code(shared, business, qr=content)
+        expect(section.locator(".qr img")).not_to_have_attribute("src", before or "-", timeout=20_000)
+    assert_fits(page)
+    page.screenshot(path=tmp_path / f"qr-{width}.png", full_page=True)
+    show_code(shared, business, code="QG4X-CMR2")
+    expect(section.locator(".pairing")).to_have_text("QG4X-CMR2", timeout=20_000)
+    assert_fits(page)
+    page.screenshot(path=tmp_path / f"code-{width}.png", full_page=True)
+    page.on("dialog", lambda dialog: dialog.accept())
+    section.get_by_role("button", name="Cerrar sesión").or_(
+        section.get_by_role("button", name="Cancelar la vinculación")
+    ).click()
+    expect(section.get_by_text("Sin número")).to_be_visible()
+
+
+def show_number(page: Page, stack: Stack, name: str) -> Locator:
+    log_in(page, stack)
+    section = page.locator("section", has=page.get_by_role("heading", name=name))
+    section.get_by_role("link", name="Vincular un número").click()
+    return page.locator("main")
+
+
+def show_code(stack: Stack, business_id: str, *, qr: str | None = None, code: str | None = None) -> None:
+    """As the pairing process does."""
+    soon = (datetime.now(UTC) + timedelta(minutes=1)).isoformat(sep=" ").removesuffix("+00:00")
+    with closing(sqlite3.connect(stack.data_dir / "boton.db", timeout=30)) as store, store:
+        ours = "(SELECT id FROM connection WHERE business_id = ? AND active)"
+        store.execute(f"UPDATE connection SET status = 'linking' WHERE id = {ours}", (business_id,))
+        store.execute(f"DELETE FROM pairing WHERE connection_id = {ours}", (business_id,))
+        store.execute(
+            "INSERT INTO pairing (connection_id, method, asked_at, tries, qr, code, expires_at) "
+            f"VALUES ({ours}, 'qr', ?, 1, ?, ?, ?)",
+            (business_id, soon, qr, code, soon),
+        )
 
 
 def assert_fits(page: Page) -> None:

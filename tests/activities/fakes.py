@@ -91,6 +91,9 @@ class ScriptedGateway:
         self.typed.append((jid, seconds))
         self.is_typing.set()
 
+    async def log_out(self) -> None:
+        await self.close()
+
     async def close(self) -> None: ...
 
 

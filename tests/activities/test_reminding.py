@@ -47,7 +47,7 @@ class Starter:
     async def look_at_chat(self, chat_id: str, business_id: str, *, quiet_seconds: float = 0.0) -> None:
         raise AssertionError("a firing wakes no chat")
 
-    async def start_connection(self, connection_id: str, business_id: str) -> None:
+    async def look_at_connection(self, connection_id: str, business_id: str) -> None:
         raise AssertionError("a firing starts no connection")
 
 

@@ -28,7 +28,9 @@ from boton.store.connections import SqlConnectionStore
 from boton.store.conversations import SqlConversationStore
 from boton.store.engine import Database, open_database
 from boton.store.events import SqlEventStore
+from boton.store.holds import SqlHoldStore
 from boton.store.inbox import SqlInboxStore
+from boton.store.linking import SqlLinkingStore
 from boton.store.meta import SqlMetaStore
 from boton.store.reminders import SqlReminderStore
 from boton.store.sends import SqlSendStore
@@ -61,6 +63,7 @@ class FakeStarter:
     reminders: list[tuple[str, datetime | None, bool]] = field(default_factory=list)
     woken: list[str] = field(default_factory=list)
     chats: list[str] = field(default_factory=list)
+    connections: list[str] = field(default_factory=list)
     trouble: Exception | None = None
     hangs: bool = False
 
@@ -88,8 +91,10 @@ class FakeStarter:
         if self.trouble is not None:
             raise self.trouble
 
-    async def start_connection(self, connection_id: str, business_id: str) -> None:
-        raise AssertionError("the API starts no connection")
+    async def look_at_connection(self, connection_id: str, business_id: str) -> None:
+        self.connections.append(connection_id)
+        if self.trouble is not None:
+            raise self.trouble
 
 
 @dataclass(kw_only=True)
@@ -173,6 +178,8 @@ def make_services(store: Database, clock: Clock, starter: FakeStarter, checks: d
         events=SqlEventStore(store),
         bell=EventBell(SqlEventStore(store)),
         connections=SqlConnectionStore(store),
+        linking=SqlLinkingStore(store),
+        holds=SqlHoldStore(store),
         starter=starter,
         admin=AdminAccess(SqlMetaStore(store), PASSWORD),
         metrics=Metrics(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import timedelta
 
 import httpx
 import pytest
@@ -14,8 +15,10 @@ from api.dashboard.admin import PASSWORD_KEY, AdminAccess, GuessBrake
 from api.main import create_app
 from api.services import Services
 from boton.passwords import hash_password
+from boton.store.connections import SqlConnectionStore
 from boton.store.engine import Database
 from boton.store.meta import SqlMetaStore
+from boton.store.pairing import SqlPairingStore
 from tests.api.browsing import find, form_token, log_in
 from tests.api.conftest import BASE, PASSWORD, Tenant, ask, check_problem, replaced
 
@@ -205,3 +208,79 @@ async def test_an_unknown_business_or_token(browser: httpx.AsyncClient) -> None:
     form = {"form_token": signed, "business": "biz_nope", "token": "tok_nope\0"}
     check_problem(await browser.post("/dashboard/tokens", data=form), 404)
     check_problem(await browser.post("/dashboard/tokens/revoke", data=form), 404)
+
+
+# ---------------------------------------------------------------- the number
+
+
+async def post_number(browser: httpx.AsyncClient, tenant: Tenant, path: str, **fields: str) -> httpx.Response:
+    page = (await browser.get("/dashboard/connection", params={"business": tenant.business.id})).text
+    form = {"form_token": form_token(page), "business": tenant.business.id, **fields}
+    return await browser.post(f"/dashboard/connection/{path}", data=form)
+
+
+async def test_number_is_linked_on_the_page(browser: httpx.AsyncClient, tenant: Tenant, store: Database) -> None:
+    await log_in(browser)
+    page = await post_number(browser, tenant, "link", gateway="whatsapp", method="qr")
+    assert "Vinculando" in page.text
+    connection = await SqlConnectionStore(store).fetch_active_connection(tenant.business.id)
+    assert connection is not None
+    pairing, now = SqlPairingStore(store), tenant.clock()
+    epoch, _ = await pairing.begin_pairing(connection.id)
+    soon = now + timedelta(seconds=60)
+    await pairing.record_step(connection.id, epoch, qr="2@<b>", code=None, expires_at=soon, now=now)
+    part = await browser.get("/dashboard/connection/state", params={"business": tenant.business.id})
+    assert "data:image/svg+xml" in part.text
+    assert "<html" not in part.text
+    assert "2@<b>" not in part.text
+    await pairing.record_step(connection.id, epoch, qr=None, code="QG4X-CMR2", expires_at=soon, now=now)
+    assert "QG4X-CMR2" in (await browser.get(str(part.url))).text
+    await pairing.finish_pairing(connection.id, epoch, "5491150000001", now)
+    assert "+5491150000001" in (await browser.get(str(part.url))).text
+
+
+async def test_number_is_switched_and_what_waits_is_decided_on_the_page(
+    browser: httpx.AsyncClient, tenant: Tenant
+) -> None:
+    await log_in(browser)
+    sends = [(await tenant.post("/send", {"to": f"549111234{n:04}", "message": "x"})).json()["id"] for n in range(2)]
+    page = await post_number(browser, tenant, "link", gateway="simulator", phone="+54 9 11 5000-0002")
+    assert "+5491150000002" in page.text
+    assert "2 envíos" in page.text
+    assert "Retomar todo" in page.text
+    page = await post_number(browser, tenant, "resume")
+    assert "Retomar todo" not in page.text
+    assert (await tenant.get(f"/sends/{sends[0]}")).json()["status"] == "queued"
+    page = await post_number(browser, tenant, "log-out")
+    assert "Sin número" in page.text
+    assert (await post_number(browser, tenant, "resume")).status_code == 409
+    assert "Retomar todo" not in (await post_number(browser, tenant, "cancel")).text
+    assert (await tenant.get(f"/sends/{sends[0]}")).json()["status"] == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"gateway": "whatsapp", "method": "code", "phone": "12"}, "phone"),
+        ({"gateway": "whatsapp", "method": "code"}, "phone"),
+        ({"gateway": "telegram"}, "not from this page"),
+        ({"gateway": "whatsapp", "method": "sms"}, "not from this page"),
+    ],
+)
+async def test_wrong_phone_is_told_on_the_page(
+    browser: httpx.AsyncClient, tenant: Tenant, fields: dict[str, str], told: str
+) -> None:
+    await log_in(browser)
+    page = await post_number(browser, tenant, "link", **fields)
+    assert page.status_code == 409
+    assert told in page.text
+    assert "Conectado" in page.text
+
+
+async def test_number_of_an_unknown_business_and_without_a_session(
+    browser: httpx.AsyncClient, tenant: Tenant, stranger: Tenant
+) -> None:
+    assert "Contraseña" in (await browser.get("/dashboard/connection?business=biz_0")).text
+    await log_in(browser)
+    check_problem(await browser.get("/dashboard/connection?business=biz_0"), 404)
+    check_problem(await browser.post("/dashboard/connection/log-out", data={"business": tenant.business.id}), 403)

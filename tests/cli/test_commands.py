@@ -21,6 +21,7 @@ COMMANDS = [
     ("restore",),
     ("doctor",),
     ("find",),
+    ("link",),
     ("held", "list"),
     ("held", "resume"),
     ("held", "cancel"),

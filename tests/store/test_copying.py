@@ -16,6 +16,7 @@ from sqlalchemy import select
 from boton.domain.chats import AnswerDecision
 from boton.domain.connections import ConnectionStatus
 from boton.domain.events import EventType
+from boton.domain.holds import HeldKind
 from boton.domain.messages import MessageStatus
 from boton.domain.sends import SendStatus
 from boton.domain.tools import HandOff, ToolCall
@@ -27,7 +28,7 @@ from boton.store.businesses import SqlBusinessStore
 from boton.store.copying import copy_rows, our_tables, postgres_engine
 from boton.store.engine import Database, open_database, sqlite_engine
 from boton.store.events import SqlEventStore
-from boton.store.holds import HeldKind, SqlHoldStore
+from boton.store.holds import SqlHoldStore
 from boton.store.migrate import check, sqlite_file
 from boton.store.outbox import SqlOutboxStore
 from boton.store.restore import NoBackup, Permission, restore

@@ -108,7 +108,7 @@ async def test_processes_that_migrate_at_once_do_not_disturb_each_other(empty_ur
 
 
 _SINCE_0003 = (
-    *(f"DROP TABLE {table}" for table in ("tool_call", "turn_round", "follow_up", "token_day")),
+    *(f"DROP TABLE {table}" for table in ("tool_call", "turn_round", "follow_up", "token_day", "pairing")),
     "DROP INDEX ix_message_turn",
     *(
         f"ALTER TABLE {table} DROP COLUMN {column}"
@@ -119,6 +119,7 @@ _SINCE_0003 = (
             ("chat", "handed_off_reason"),
             ("chat", "turn_id"),
             ("turn", "recomposed"),
+            ("connection", "linked_at"),
         )
     ),
 )

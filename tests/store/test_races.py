@@ -18,14 +18,17 @@ import pytest_asyncio
 from sqlalchemy import event
 from sqlmodel import Session
 
+from boton.domain.connections import Gateway
 from boton.domain.events import EventType, NewEvent
 from boton.domain.gateway import Attempt, GatewayEvent
+from boton.domain.linking import LinkRequest
 from boton.domain.messages import Lane, MessageStatus
 from boton.domain.sends import AcceptedSend, NewRecipient, Send, SendKind, SendStatus
 from boton.errors import Conflict, StaleEpoch
 from boton.ports import Idle
 from boton.store.engine import Database, Work, open_database
 from boton.store.events import append_events
+from boton.store.linking import SqlLinkingStore
 from boton.store.tables import SendRow, TurnRow
 from tests.store.builders import NOW, at, jid_of
 from tests.store.stage import NUMBER, OTHER, Stage, incoming, not_sent, numbers, receipt, sent, set_stage, typed
@@ -656,3 +659,53 @@ async def test_contacts_whom_a_send_introduces_are_locked_in_one_order(two: Two)
     recipients = [NewRecipient(to=one, jid=jid_of(one), text="x", known=True) for one in (high_number, low_number)]
     await _takes_in_order(two, low, high, two.quick.accept(recipients=tuple(recipients)))
     assert (await two.quick.chat(low_number)).known
+
+
+# -------------------------------------------------------------------- giving a number up
+
+
+async def _log_out(stage: Stage) -> None:
+    await SqlLinkingStore(stage.database).log_out(stage.business.id, NOW)
+
+
+async def test_number_is_given_up_after_a_claim_and_nothing_is_claimed_then(two: Two) -> None:
+    accepted = await two.quick.accept(NUMBER, OTHER)
+    step, _ = await two.race(two.slow.advance(accepted.send.id), _log_out(two.quick))
+    assert isinstance(step, Attempt)
+    assert await two.quick.advance(accepted.send.id, record=sent(step)) == Idle(why="not_owner")
+    assert [await two.quick.status(accepted, place) for place in (0, 1)] == [MessageStatus.SENT, MessageStatus.QUEUED]
+    send = await two.quick.sends.fetch_send(two.quick.business.id, accepted.send.id)
+    assert (send.status, send.hold) == (SendStatus.PAUSED, "switched")
+
+
+async def test_claim_waits_for_a_number_that_is_being_given_up_and_is_refused(two: Two) -> None:
+    accepted = await two.quick.accept()
+    _, step = await two.race(_log_out(two.slow), two.quick.advance(accepted.send.id))
+    assert step == Idle(why="not_owner")
+    assert await two.quick.status(accepted) is MessageStatus.QUEUED
+
+
+async def test_turn_that_closes_while_the_number_is_given_up_says_nothing_over_another(two: Two) -> None:
+    await two.quick.receive(incoming())
+    brief = await two.quick.open_turn()
+    await two.race(_log_out(two.slow), two.quick.say(brief, "¡Hola!"))
+    assert [row for row in await two.quick.messages() if row.direction == "outgoing"] == []
+
+
+async def test_draft_of_a_turn_that_closed_just_before_is_taken_back(two: Two) -> None:
+    await two.quick.receive(incoming())
+    brief = await two.quick.open_turn()
+    await two.race(two.slow.say(brief, "¡Hola!"), _log_out(two.quick))
+    drafts = [row.status for row in await two.quick.messages() if row.direction == "outgoing"]
+    assert drafts == [MessageStatus.CANCELLED.value]
+
+
+async def test_two_who_link_at_once_take_turns(two: Two) -> None:
+    wanted = [LinkRequest(gateway=Gateway.SIMULATOR, phone=f"549115555000{number}") for number in (1, 2)]
+    stores = [SqlLinkingStore(stage.database) for stage in (two.slow, two.quick)]
+    business_id = two.quick.business.id
+    await two.race(
+        *(store.link(business_id, one, NOW, lambda *_: {}) for store, one in zip(stores, wanted, strict=True))
+    )
+    active = await two.quick.connections.list_active_connections()
+    assert [one.phone for one in active if one.business_id == business_id] == [wanted[1].phone]

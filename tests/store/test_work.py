@@ -7,13 +7,15 @@ import random
 from datetime import datetime, timedelta
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select
 from sqlmodel import Session, col
 
 from boton.domain.gateway import Attempt
 from boton.domain.messages import Lane, MessageStatus
 from boton.store.engine import Database
-from boton.store.tables import ChatRow, ConnectionRow, MessageRow
+from boton.store.linking import SqlLinkingStore
+from boton.store.pairing import SqlPairingStore
+from boton.store.tables import ChatRow, MessageRow
 from tests.store.builders import NOW, at
 from tests.store.stage import (
     NUMBER,
@@ -79,14 +81,21 @@ async def test_chat_that_is_owed_an_answer_is_overdue_until_it_is_sent(database:
     assert await _overdue(stage, minutes(60)) == []
 
 
-async def test_active_connections_alone_are_overdue_and_at_once(database: Database) -> None:
+async def test_connections_are_overdue_at_once_also_ended_ones_until_their_workflow_has_seen_it(
+    database: Database,
+) -> None:
     ended, stage = await set_stage(database), await set_stage(database)
-    await database.write(
-        lambda session: session.execute(
-            update(ConnectionRow).where(col(ConnectionRow.id) == ended.connection.id).values(active=False)
-        )
-    )
-    (one,) = await stage.work.list_overdue(at(1), GRACE, 1)
+    steps = SqlPairingStore(database)
+    await SqlLinkingStore(database).log_out(ended.business.id, NOW)
+    overdue = await stage.work.list_overdue(at(1), GRACE, 10)
+    assert {(one.kind, one.id) for one in overdue} == {
+        ("connection", stage.connection.id),
+        ("connection", ended.connection.id),
+    }
+    for connection_id in (ended.connection.id, stage.connection.id):
+        await steps.advance_connection(connection_id, NOW)
+    assert await stage.work.list_overdue(at(60), GRACE, 10) == []
+    (one,) = await stage.work.list_overdue(minutes(61), GRACE, 10)
     assert (one.kind, one.id, one.connection_id) == ("connection", stage.connection.id, stage.connection.id)
 
 

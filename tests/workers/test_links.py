@@ -253,7 +253,7 @@ async def sweep_later(work: SqlWorkStore, client: Client) -> None:
     await sweeper.sweep()
 
 
-async def test_number_on_a_simulator_that_is_off_is_stopped_and_says_so(
+async def test_number_on_a_simulator_that_is_off_is_away_and_says_so(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BOTON_SIMULATOR", "0")
@@ -263,4 +263,4 @@ async def test_number_on_a_simulator_that_is_off_is_stopped_and_says_so(
     assert link.ended is not None
     assert "BOTON_SIMULATOR" in link.ended.reason
     stopped = await world.fetch()
-    assert (stopped.status, stopped.reason) == (ConnectionStatus.STOPPED, link.ended.reason)
+    assert (stopped.status, stopped.reason) == (ConnectionStatus.DISCONNECTED, link.ended.reason)

@@ -29,7 +29,7 @@ class Work:
         self.holder: str | None = None
         self.namespace: str | None = None
         self.leases = 0
-        self.purged = 0
+        self.purged = self.held = 0
         self.late: set[str] = set()
         self.postponed: list[tuple[Overdue, datetime]] = []
 
@@ -58,6 +58,9 @@ class Work:
         changed = self.namespace not in (None, namespace_id)
         self.namespace = namespace_id
         return changed
+
+    async def settle_left_behind(self, now: datetime) -> None:
+        self.held += 1
 
     async def purge(self, now: datetime) -> None:
         self.purged += 1
@@ -89,7 +92,7 @@ class Starter:
         assert wake, "one that rests must look at the store"
         await self._start("reminder", reminder_id)
 
-    async def start_connection(self, connection_id: str, business_id: str) -> None:
+    async def look_at_connection(self, connection_id: str, business_id: str) -> None:
         await self._start("connection", connection_id)
 
     async def _start(self, kind: str, id: str, lanes: tuple[Lane, ...] = ()) -> None:

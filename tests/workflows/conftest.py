@@ -16,6 +16,7 @@ from temporalio.service import RPCError
 from temporalio.worker import Worker
 
 from activities.chatting import AdvanceChat, ComposeOpenings, NextStep, RunTool
+from activities.connecting import AdvanceConnection, ConnectionStep, PairConnection
 from activities.holding import HoldConnection, HoldEnded
 from activities.reminding import AdvanceReminder, ReminderStep
 from activities.sending import BatchStep, SendBatch, SendMessages
@@ -49,7 +50,11 @@ class Script:
         answers = (variant and self.answers[variant]) or self.answers[name]
         answer = answers.popleft() if answers else otherwise
         if callable(answer):
-            answer = await answer()
+            beating = asyncio.create_task(_beat())
+            try:
+                answer = await answer()
+            finally:
+                beating.cancel()
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -91,10 +96,26 @@ class Script:
         step: ReminderStep = await self.play("advance_reminder", given, ReminderStep(state="done"))
         return step
 
+    @activity.defn(name="advance_connection")
+    async def advance_connection(self, given: AdvanceConnection) -> ConnectionStep:
+        step: ConnectionStep = await self.play("advance_connection", given, ConnectionStep(next="done"))
+        return step
+
+    @activity.defn(name="pair_connection")
+    async def pair_connection(self, given: PairConnection) -> None:
+        await self.play("pair_connection", given, None)
+
     @activity.defn(name="hold_connection")
     async def hold_connection(self, given: HoldConnection) -> HoldEnded:
         ended: HoldEnded = await self.play("hold_connection", given, HoldEnded(status="stopped"))
         return ended
+
+
+async def _beat() -> None:
+    """As long activities do: that is how they hear that they are cancelled."""
+    while True:
+        activity.heartbeat()
+        await asyncio.sleep(0.5)
 
 
 class Stage:
@@ -146,10 +167,11 @@ async def stage() -> AsyncIterator[Stage]:
                 script.give_up_turn,
                 script.give_up_openings,
                 script.advance_reminder,
+                script.advance_connection,
             ],
             workflow_runner=sandbox_runner(),
         ),
-        Worker(client, task_queue=names.CONNECTIONS_QUEUE, activities=[script.hold_connection]),
+        Worker(client, task_queue=names.CONNECTIONS_QUEUE, activities=[script.hold_connection, script.pair_connection]),
         Worker(
             client,
             task_queue=names.fast_queue(stage.connection_id),

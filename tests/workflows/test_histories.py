@@ -21,6 +21,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.worker import Replayer
 
 from activities.chatting import NextStep, RunTool
+from activities.connecting import ConnectionStep
 from activities.holding import HoldEnded
 from activities.reminding import ReminderStep
 from activities.sending import BatchStep
@@ -68,6 +69,15 @@ async def send_in_both_lanes(stage: Stage) -> str:
     return workflow_id
 
 
+async def send_moved_to_another_number(stage: Stage) -> str:
+    send_id = stage.id("snd")
+    await stage.starter.start_send(send_id, "biz_1", stage.id("con"), lanes=(Lane.FAST, Lane.SLOW))
+    await stage.details(names.send_workflow(send_id), lambda told: "**sending**" in told)
+    await stage.starter.start_send(send_id, "biz_1", stage.connection_id, lanes=(Lane.FAST, Lane.SLOW), wake=True)
+    await stage.handle(names.send_workflow(send_id)).result()
+    return names.send_workflow(send_id)
+
+
 async def instruction_given_up(stage: Stage) -> str:
     for number in (1, 2):
         stage.script.will("send_batch", BatchStep(state="compose", message_ids=(f"msg_{number}",)))
@@ -103,9 +113,12 @@ async def chat_with_tools(stage: Stage) -> str:
 async def connection_linked_again(stage: Stage) -> str:
     stage.script.will("hold_connection", HoldEnded(status="logged_out", reason="Link the phone again."))
     stage.script.will("hold_connection", OSError("no more processes"))
+    pair, hold = ConnectionStep("pair", "linking"), ConnectionStep("hold")
+    logged_out = ConnectionStep("wait", "logged_out", "Link the phone again.")
+    stage.script.will("advance_connection", pair, hold, logged_out, pair, RuntimeError("store"), hold)
     connection_id = stage.id("con")
     workflow_id = names.connection_workflow(connection_id)
-    await stage.starter.start_connection(connection_id, "biz_1")
+    await stage.starter.look_at_connection(connection_id, "biz_1")
     await stage.details(workflow_id, lambda told: "logged_out" in told)
     await stage.handle(workflow_id).signal(names.LOOK)
     await stage.handle(workflow_id).result()
@@ -128,6 +141,7 @@ async def reminder_fired_twice_and_moved(stage: Stage) -> str:
 SCENARIOS: dict[str, Callable[[Stage], Awaitable[str]]] = {
     "send": send_with_everything,
     "lanes": send_in_both_lanes,
+    "moved": send_moved_to_another_number,
     "instruction": instruction_given_up,
     "chat": chat_with_tools,
     "connection": connection_linked_again,

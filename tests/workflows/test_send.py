@@ -362,3 +362,15 @@ async def until_in_backlog(stage: Stage, queue: str, tasks: int) -> None:
         return int(described.stats.approximate_backlog_count)
 
     await eventually(count, lambda found: found >= tasks)
+
+
+async def test_send_that_was_moved_goes_on_over_the_queues_of_the_new_number(stage: Stage) -> None:
+    """Nobody serves the old one's any more."""
+    stage.script.will("send_batch", BatchStep(state="done", settled=3))
+    send_id = stage.id("snd")
+    await stage.starter.start_send(send_id, "biz_1", stage.id("con"), lanes=SLOW)
+    await stage.details(names.send_workflow(send_id), lambda told: "**sending**" in told)
+    assert stage.script.calls["send_batch"] == []
+    await wake(stage, send_id)
+    assert await attempts(stage, send_id) == 3
+    assert stage.script.calls["send_batch"] == [SendBatch(send_id, "slow")]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from boton.store.tables.businesses import BusinessRow, TallyRow, TokenDayRow, TokenRow
 from boton.store.tables.chats import AliasRow, ChatRow
 from boton.store.tables.conditions import DRAFTED, DUE, IN_FLIGHT, OF_TURN, PENDING, SUSPENDED, UNFINISHED
-from boton.store.tables.connections import ConnectionRow, LaneDayRow, OutageRow
+from boton.store.tables.connections import ConnectionRow, LaneDayRow, OutageRow, PairingRow
 from boton.store.tables.conversations import ConversationRow, FollowUpRow
 from boton.store.tables.events import EventRow
 from boton.store.tables.idempotency import IdempotencyRow
@@ -40,6 +40,7 @@ __all__ = [
     "MessageRow",
     "MetaRow",
     "OutageRow",
+    "PairingRow",
     "ReceiptRow",
     "ReminderRow",
     "RoundRow",

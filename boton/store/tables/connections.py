@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Index, text
+from sqlalchemy import BigInteger, Index, Text, text
 from sqlmodel import Field, SQLModel
 
 from boton.store.tables.fields import count, moment
 
 
 class ConnectionRow(SQLModel, table=True):
-    """`connected_at`: when the link last said `connected`. `answers_from`: what came in before that is not the bot's
-    to answer (a restored store does not know what it has answered since). `slow_closed_…`: why and until when the
-    slow lane is closed, since when, and how often in a row.
+    """`phone`: empty until one was linked; `linked_at`: since when it is. `connected_at`: when the link last said
+    `connected`. `answers_from`: what came in before that is not the bot's to answer (a restored store does not know
+    what it has answered since). `slow_closed_…`: why and until when the slow lane is closed, since when, and how often
+    in a row.
     """
 
     __tablename__ = "connection"
@@ -23,8 +24,8 @@ class ConnectionRow(SQLModel, table=True):
             "gateway",
             "phone",
             unique=True,
-            sqlite_where=text("active"),
-            postgresql_where=text("active"),
+            sqlite_where=text("active AND phone <> ''"),
+            postgresql_where=text("active AND phone <> ''"),
         ),
     )
 
@@ -46,6 +47,24 @@ class ConnectionRow(SQLModel, table=True):
     slow_closed_until: datetime | None = moment(default=None)
     slow_closed_code: str | None = None
     slow_closures: int = count()
+    linked_at: datetime | None = moment(default=None)
+
+
+class PairingRow(SQLModel, table=True):
+    """A phone that is being linked: there while its connection is `linking`. `phone`: the one that is wanted. `qr`,
+    `code`: what it is to be shown, until `expires_at`.
+    """
+
+    __tablename__ = "pairing"
+
+    connection_id: str = Field(primary_key=True, foreign_key="connection.id")
+    method: str
+    phone: str | None = None
+    asked_at: datetime = moment()
+    tries: int = count()
+    qr: str | None = Field(default=None, sa_type=Text)
+    code: str | None = None
+    expires_at: datetime | None = moment(default=None)
 
 
 class OutageRow(SQLModel, table=True):

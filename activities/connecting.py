@@ -1,0 +1,79 @@
+"""What a connection's workflow asks of the store and of a host, besides holding the number."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from temporalio import activity
+
+from boton.ports import ConnectionSteps
+
+_BEAT_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class AdvanceConnection:
+    """Input of `advance_connection`."""
+
+    connection_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionStep:
+    """What is next (`pair`, `hold`, `wait`, `done`), and how the connection stands: its status, and what to do."""
+
+    next: str
+    status: str = ""
+    reason: str = ""
+
+
+class ConnectionActivities:
+    """On the workers' queue. `clock` answers the present in UTC."""
+
+    def __init__(self, store: ConnectionSteps, clock: Callable[[], datetime]) -> None:
+        self._store = store
+        self._clock = clock
+
+    @activity.defn(name="advance_connection")
+    async def advance_connection(self, given: AdvanceConnection) -> ConnectionStep:
+        """What is next, by what the store says now."""
+        step, connection = await self._store.advance_connection(given.connection_id, self._clock())
+        return ConnectionStep(step.value, connection.status.value, connection.reason or "")
+
+
+@dataclass(frozen=True, slots=True)
+class PairConnection:
+    """Input of `pair_connection`."""
+
+    connection_id: str
+
+
+class PairingKeeper(Protocol):
+    async def pair(self, connection_id: str) -> None:
+        """Runs the pairing process to its end, whatever that is: the store says what came of it. Cancelled, it kills
+        the process.
+        """
+
+
+class PairingActivities:
+    """On the hosts' queue."""
+
+    def __init__(self, keeper: PairingKeeper) -> None:
+        self._keeper = keeper
+
+    @activity.defn(name="pair_connection")
+    async def pair_connection(self, given: PairConnection) -> None:
+        """Has a phone linked. QR and pairing codes go through the store, not through here."""
+        pairing = asyncio.ensure_future(self._keeper.pair(given.connection_id))
+        try:
+            while not pairing.done():
+                activity.heartbeat()
+                await asyncio.wait({pairing}, timeout=_BEAT_SECONDS)
+        finally:
+            pairing.cancel()
+            await asyncio.wait({pairing})
+        pairing.result()

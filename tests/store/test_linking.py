@@ -1,0 +1,492 @@
+"""Which number a business has: linked, switched, logged out, and what becomes of what was queued for the old one."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+from sqlmodel import col
+
+from boton.domain.chats import AnswerDecision
+from boton.domain.connections import Connection, ConnectionStatus, Gateway
+from boton.domain.events import EventType
+from boton.domain.gateway import StatusChange
+from boton.domain.holds import HeldKind
+from boton.domain.linking import LinkMethod, LinkRequest, Next, Pairing
+from boton.domain.messages import MessageStatus
+from boton.domain.sends import SendKind, SendStatus
+from boton.errors import Conflict, Invalid, NotFound, StaleEpoch
+from boton.ports import IdempotencyKey, Idle, Linked
+from boton.store.engine import Database
+from boton.store.holds import SqlHoldStore
+from boton.store.linking import SqlLinkingStore
+from boton.store.pairing import SqlPairingStore
+from boton.store.reminders import SqlReminderStore
+from boton.store.tables import ConnectionRow, FollowUpRow, MessageRow, PairingRow, ReminderRow, SendRow
+from tests.store.builders import NOW, at
+from tests.store.stage import NUMBER, OTHER, Stage, incoming, minutes, not_sent, numbers, sent, set_stage
+
+PHONE = "5491150000001"
+BY_QR = LinkRequest(gateway=Gateway.WHATSAPP)
+
+
+def told(connection: Connection, pairing: Pairing | None) -> dict[str, Any]:
+    return {"status": connection.status.value, "pairing": pairing is not None}
+
+
+async def link(stage: Stage, wanted: LinkRequest = BY_QR, *, key: IdempotencyKey | None = None) -> Linked:
+    return await SqlLinkingStore(stage.database).link(stage.business.id, wanted, NOW, told, idempotency=key)
+
+
+async def now_linked(stage: Stage) -> Connection:
+    connection = await stage.connections.fetch_active_connection(stage.business.id)
+    assert connection is not None
+    return connection
+
+
+async def switched(stage: Stage, phone: str = PHONE) -> Stage:
+    """The same business on WhatsApp, unpaced, with its link's epoch."""
+    await stage.businesses.update_config(stage.business.id, {"pacing": {"profile": "off"}})
+    linked = await link(stage)
+    pairing = SqlPairingStore(stage.database)
+    epoch, _ = await pairing.begin_pairing(linked.connection_id)
+    assert await pairing.finish_pairing(linked.connection_id, epoch, phone, NOW) is None
+    epoch = await stage.connections.raise_epoch(linked.connection_id, NOW)
+    return Stage(stage.database, stage.business, await now_linked(stage), epoch)
+
+
+def back(stage: Stage) -> LinkRequest:
+    return LinkRequest(gateway=Gateway.SIMULATOR, phone=stage.connection.phone)
+
+
+# ---------------------------------------------------------------- linking
+
+
+async def test_phone_is_linked_step_by_step(database: Database) -> None:
+    stage = await set_stage(database)
+    linked = await link(stage)
+    connection = await now_linked(stage)
+    assert (connection.id, connection.status, connection.phone) == (
+        linked.connection_id,
+        ConnectionStatus.LINKING,
+        None,
+    )
+    assert {one.id for one in linked.changed} == {stage.connection.id, connection.id}
+    pairing = SqlPairingStore(database)
+    assert (await pairing.advance_connection(connection.id, NOW))[0] is Next.PAIR
+    epoch, begun = await pairing.begin_pairing(connection.id)
+    assert (begun.method, begun.phone) == (LinkMethod.QR, None)
+    await pairing.record_step(connection.id, epoch, qr="2@abc", code=None, expires_at=at(60), now=NOW)
+    shown = await SqlLinkingStore(database).fetch_pairing(connection.id)
+    assert shown is not None
+    assert (shown.qr, shown.shown(at(59)), shown.shown(at(60))) == ("2@abc", True, False)
+    assert "scan the QR code" in str((await now_linked(stage)).reason)
+    assert await pairing.finish_pairing(connection.id, epoch, PHONE, at(5)) is None
+    connection = await now_linked(stage)
+    assert (connection.status, connection.phone, connection.linked_at) == (ConnectionStatus.CONNECTING, PHONE, at(5))
+    assert await stage.all(PairingRow) == []
+    assert (await pairing.advance_connection(connection.id, NOW))[0] is Next.HOLD
+
+
+async def test_secrets_of_linking_are_in_no_event(database: Database) -> None:
+    stage = await set_stage(database)
+    connection_id = (await link(stage)).connection_id
+    pairing = SqlPairingStore(database)
+    epoch, _ = await pairing.begin_pairing(connection_id)
+    await pairing.record_step(connection_id, epoch, qr="2@secret", code="QG4X-CMR2", expires_at=at(60), now=NOW)
+    events = await stage.told(EventType.CONNECTION_CHANGED)
+    assert [event.data["status"] for event in events][-2:] == ["linking", "linking"]
+    assert "secret" not in str(events)
+    assert "QG4X" not in str(events)
+
+
+@pytest.mark.parametrize("request_again", [True, False], ids=["asked again", "logged out"])
+async def test_earlier_pairing_changes_nothing_any_more(database: Database, request_again: bool) -> None:
+    stage = await set_stage(database)
+    connection_id = (await link(stage)).connection_id
+    pairing = SqlPairingStore(database)
+    epoch, _ = await pairing.begin_pairing(connection_id)
+    await pairing.check_epoch(connection_id, epoch)
+    if request_again:
+        assert (await link(stage)).connection_id == connection_id
+    else:
+        await SqlLinkingStore(database).log_out(stage.business.id, NOW)
+    for late in (
+        pairing.check_epoch(connection_id, epoch),
+        pairing.record_step(connection_id, epoch, qr="2@x", code=None, expires_at=at(60), now=NOW),
+        pairing.finish_pairing(connection_id, epoch, PHONE, NOW),
+        pairing.fail_pairing(connection_id, epoch, "x", NOW),
+    ):
+        with pytest.raises(StaleEpoch):
+            await late
+
+
+async def test_failed_pairing_says_why_and_waits_for_a_person(database: Database) -> None:
+    stage = await set_stage(database)
+    connection_id = (await link(stage)).connection_id
+    pairing = SqlPairingStore(database)
+    epoch, _ = await pairing.begin_pairing(connection_id)
+    await pairing.fail_pairing(connection_id, epoch, "Nobody scanned it.", NOW)
+    step, connection = await pairing.advance_connection(connection_id, NOW)
+    assert (step, connection.status, connection.reason) == (Next.WAIT, ConnectionStatus.STOPPED, "Nobody scanned it.")
+    assert (await link(stage)).connection_id == connection_id
+    assert (await pairing.advance_connection(connection_id, NOW))[0] is Next.PAIR
+
+
+async def test_pairing_process_that_keeps_dying_is_given_up(database: Database) -> None:
+    stage = await set_stage(database)
+    connection_id = (await link(stage)).connection_id
+    pairing = SqlPairingStore(database)
+    for _ in range(3):
+        assert (await pairing.advance_connection(connection_id, NOW))[0] is Next.PAIR
+        await pairing.begin_pairing(connection_id)
+    step, connection = await pairing.advance_connection(connection_id, NOW)
+    assert (step, connection.status) == (Next.WAIT, ConnectionStatus.STOPPED)
+    assert "3 times" in str(connection.reason)
+
+
+async def test_code_wants_a_phone(database: Database) -> None:
+    stage = await set_stage(database)
+    with pytest.raises(Invalid) as refused:
+        await link(stage, LinkRequest(gateway=Gateway.WHATSAPP, method=LinkMethod.CODE))
+    assert refused.value.errors[0][0] == "phone"
+    assert await now_linked(stage) == await stage.connections.fetch_connection(stage.connection.id)
+
+
+async def test_other_phone_than_the_expected_one_is_not_taken(database: Database) -> None:
+    stage = await set_stage(database)
+    wanted = LinkRequest(gateway=Gateway.WHATSAPP, phone=PHONE)
+    connection_id = (await link(stage, wanted)).connection_id
+    pairing = SqlPairingStore(database)
+    epoch, _ = await pairing.begin_pairing(connection_id)
+    reason = await pairing.finish_pairing(connection_id, epoch, "5491150009999", NOW)
+    assert "Another phone" in str(reason)
+    connection = await now_linked(stage)
+    assert (connection.status, connection.phone, connection.linked_at) == (ConnectionStatus.STOPPED, None, None)
+
+
+async def test_spelling_of_the_expected_phone_does_not_matter(database: Database) -> None:
+    stage = await set_stage(database)
+    connection_id = (await link(stage, LinkRequest(gateway=Gateway.WHATSAPP, phone="541150000001"))).connection_id
+    pairing = SqlPairingStore(database)
+    epoch, _ = await pairing.begin_pairing(connection_id)
+    assert await pairing.finish_pairing(connection_id, epoch, "5491150000001", NOW) is None
+
+
+async def test_phone_of_another_active_connection_is_refused_at_once_and_after_the_scan(database: Database) -> None:
+    stage, other = await set_stage(database), await set_stage(database)
+    await switched(stage)
+    with pytest.raises(Conflict):
+        await link(other, LinkRequest(gateway=Gateway.WHATSAPP, phone="541150000001"))
+    connection_id = (await link(other)).connection_id
+    pairing = SqlPairingStore(database)
+    epoch, _ = await pairing.begin_pairing(connection_id)
+    assert "another active connection" in str(await pairing.finish_pairing(connection_id, epoch, PHONE, NOW))
+
+
+async def test_number_that_is_well_stays_as_it_is(database: Database) -> None:
+    stage = await set_stage(database)
+    await stage.connections.record_status(stage.connection.id, stage.epoch, ConnectionStatus.CONNECTED, None, NOW)
+    before = await now_linked(stage)
+    assert (await link(stage, back(stage))).changed == ()
+    assert (await link(stage, LinkRequest(gateway=Gateway.SIMULATOR))).changed == ()
+    phone = await switched(stage)
+    assert (await link(stage, LinkRequest(gateway=Gateway.WHATSAPP, phone=PHONE))).changed == ()
+    assert (await now_linked(stage)).id == phone.connection.id
+    assert before.id == stage.connection.id
+
+
+@pytest.mark.parametrize("status", ["replaced", "banned", "outdated"])
+async def test_number_that_has_stopped_goes_on_without_being_linked_anew(database: Database, status: str) -> None:
+    stage = await switched(await set_stage(database))
+    change = StatusChange(status=ConnectionStatus(status), reason="why", at=NOW)
+    await stage.receive(change)
+    pairing = SqlPairingStore(database)
+    step, connection = await pairing.advance_connection(stage.connection.id, NOW)
+    assert (step, connection.reason) == (Next.WAIT, "why")
+    await link(stage)
+    step, connection = await pairing.advance_connection(stage.connection.id, NOW)
+    assert (step, connection.status) == (Next.HOLD, ConnectionStatus.CONNECTING)
+
+
+async def test_logged_out_phone_is_linked_anew_and_its_queue_stays(database: Database) -> None:
+    stage = await switched(await set_stage(database))
+    accepted = await stage.accept()
+    await stage.receive(StatusChange(status=ConnectionStatus.LOGGED_OUT, reason="why", at=NOW))
+    assert (await link(stage)).connection_id == stage.connection.id
+    assert (await now_linked(stage)).status is ConnectionStatus.LINKING
+    assert (await stage.sends.fetch_send(stage.business.id, accepted.send.id)).status is SendStatus.QUEUED
+    pairing = SqlPairingStore(database)
+    epoch, wanted = await pairing.begin_pairing(stage.connection.id)
+    assert wanted.phone == PHONE
+    assert await pairing.finish_pairing(stage.connection.id, epoch, PHONE, NOW) is None
+
+
+async def test_number_linked_anew_keeps_its_age_and_its_refusals(database: Database) -> None:
+    stage = await switched(await set_stage(database))
+    closure = await stage.outbox.close_slow_lane(stage.connection.id, stage.epoch, "463", None, NOW)
+    old = await now_linked(stage)
+    await database.write(
+        lambda session: session.execute(
+            update(ConnectionRow).where(col(ConnectionRow.id) == old.id).values(created_at=NOW - timedelta(days=30))
+        )
+    )
+    await SqlLinkingStore(database).log_out(stage.business.id, NOW)
+    fresh = (await switched(stage)).connection
+    assert fresh.id != old.id
+    assert (fresh.closure, fresh.created_at) == (closure, NOW - timedelta(days=30))
+
+
+async def test_same_key_gives_the_first_answer_and_does_nothing_twice(database: Database) -> None:
+    stage = await set_stage(database)
+    key = IdempotencyKey(key="k", path="/connection", body_hash="h")
+    first = await link(stage, key=key)
+    epoch = (await now_linked(stage)).epoch
+    again = await link(stage, key=key)
+    assert (again.answer, again.changed) == (first.answer, ())
+    assert (await now_linked(stage)).epoch == epoch
+    with pytest.raises(Invalid):
+        await link(stage, key=IdempotencyKey(key="k", path="/connection", body_hash="other"))
+
+
+async def test_logging_out_twice_and_an_unknown_business(database: Database) -> None:
+    stage = await set_stage(database)
+    store = SqlLinkingStore(database)
+    assert (await store.log_out(stage.business.id, NOW)) is not None
+    assert await store.log_out(stage.business.id, NOW) is None
+    with pytest.raises(NotFound):
+        await store.log_out("biz_0", NOW)
+    business = await stage.businesses.create_business("Kiosco", bot_new_chats=False, now=NOW)
+    with pytest.raises(Invalid, match="number"):
+        await store.link(business.id, LinkRequest(gateway=Gateway.SIMULATOR), NOW, told)
+
+
+# ---------------------------------------------------------------- what was queued for the old number
+
+
+async def test_queue_of_the_old_number_is_held_and_new_sends_go_to_the_new_one(database: Database) -> None:
+    stage = await set_stage(database)
+    old = await stage.accept(*numbers(3))
+    phone = await switched(stage)
+    send = await stage.sends.fetch_send(stage.business.id, old.send.id)
+    assert (send.status, send.hold, send.connection_id) == (SendStatus.PAUSED, "switched", stage.connection.id)
+    with pytest.raises(StaleEpoch):
+        await stage.claim_message(old.recipients[0].message_id)
+    with pytest.raises(NotFound):
+        await phone.claim(old.send.id)
+    new = await phone.accept(OTHER)
+    assert new.send.connection_id == phone.connection.id
+    await phone.record(sent(await phone.claim(new.send.id)))
+    assert await phone.status(new) is MessageStatus.SENT
+    assert {await phone.status(old, place) for place in range(3)} == {MessageStatus.QUEUED}
+
+
+async def test_resumed_send_leaves_through_the_new_number(database: Database) -> None:
+    stage = await set_stage(database)
+    old = await stage.accept(*numbers(3))
+    await stage.record(sent(await stage.claim(old.send.id)))
+    phone = await switched(stage)
+    resumed = await stage.sends.resume_send(stage.business.id, old.send.id, NOW)
+    assert (resumed.status, resumed.hold, resumed.connection_id) == (SendStatus.RUNNING, None, phone.connection.id)
+    for _ in range(2):
+        await phone.record(sent(await phone.claim(old.send.id)))
+    step = await phone.advance(old.send.id)
+    assert isinstance(step, Idle)
+    assert step.why == "done"
+    rows = [row.connection_id for row in await stage.messages() if row.send_id == old.send.id]
+    assert sorted(rows) == sorted([stage.connection.id, phone.connection.id, phone.connection.id])
+
+
+async def test_more_than_one_piece_is_moved(database: Database) -> None:
+    stage = await set_stage(database)
+    old = await stage.accept(*numbers(1001))
+    phone = await switched(stage)
+    await stage.sends.resume_send(stage.business.id, old.send.id, NOW)
+    assert {row.connection_id for row in await stage.messages()} == {phone.connection.id}
+
+
+async def test_cancelled_send_never_leaves_and_needs_no_number(database: Database) -> None:
+    stage = await set_stage(database)
+    kept, gone = await stage.accept(), await stage.accept(OTHER)
+    await SqlLinkingStore(database).log_out(stage.business.id, NOW)
+    with pytest.raises(Conflict):
+        await stage.sends.resume_send(stage.business.id, kept.send.id, NOW)
+    assert (await stage.sends.cancel_send(stage.business.id, gone.send.id, NOW)).status is SendStatus.CANCELLED
+    assert await stage.status(gone) is MessageStatus.CANCELLED
+    phone = await switched(stage)
+    cancelled = await stage.sends.cancel_send(stage.business.id, kept.send.id, NOW)
+    assert cancelled.connection_id == phone.connection.id
+
+
+async def test_number_that_comes_back_finds_its_queue_held(database: Database) -> None:
+    stage = await set_stage(database)
+    old = await stage.accept()
+    await switched(stage)
+    linked = await link(stage, back(stage))
+    assert linked.connection_id == stage.connection.id
+    assert (await stage.sends.fetch_send(stage.business.id, old.send.id)).status is SendStatus.PAUSED
+    stage.epoch = await stage.connections.raise_epoch(stage.connection.id, NOW)
+    await stage.sends.resume_send(stage.business.id, old.send.id, NOW)
+    assert (await stage.claim(old.send.id)).epoch == stage.epoch
+
+
+async def test_message_on_its_way_is_its_links_to_record(database: Database) -> None:
+    stage = await set_stage(database)
+    left, came_back = await stage.accept(), await stage.accept(OTHER)
+    first, second = await stage.claim(left.send.id), await stage.claim(came_back.send.id)
+    phone = await switched(stage)
+    assert await stage.status(left) is MessageStatus.SENDING
+    await stage.record(sent(first))
+    assert await stage.status(left) is MessageStatus.SENT
+    await stage.sends.resume_send(stage.business.id, came_back.send.id, NOW)
+    await stage.record(not_sent(second))
+    await phone.record(sent(await phone.claim(came_back.send.id)))
+    assert (await stage.message(came_back.recipients[0].message_id)).connection_id == phone.connection.id
+
+
+async def test_what_a_dead_link_has_never_recorded_is_unconfirmed_after_a_while(database: Database) -> None:
+    stage = await set_stage(database)
+    accepted = await stage.accept()
+    attempt = await stage.claim(accepted.send.id)
+    await switched(stage)
+    await stage.work.settle_left_behind(minutes(2))
+    assert await stage.status(accepted) is MessageStatus.SENDING
+    await stage.work.settle_left_behind(minutes(4))
+    assert await stage.status(accepted) is MessageStatus.UNCONFIRMED
+    await stage.record(sent(attempt))
+    assert await stage.status(accepted) is MessageStatus.SENT
+
+
+async def test_what_the_bot_owes_is_held_and_resumed_over_the_new_number(database: Database) -> None:
+    stage = await set_stage(database, bot_new_chats=True)
+    await stage.receive(incoming("hola"), incoming("buenas", number=OTHER))
+    draft = await stage.answer(OTHER)
+    phone = await switched(stage)
+    assert (await stage.message(draft)).status == MessageStatus.CANCELLED
+    holds = SqlHoldStore(database)
+    held = await holds.list_held()
+    assert {(one.kind, one.reason) for one in held} == {(HeldKind.CHAT, "switched")}
+    assert len(held) == 2
+    assert (await phone.look()).state == (await phone.look(OTHER)).state == "rest"
+    await holds.resume(held, NOW)
+    for number in (NUMBER, OTHER):
+        draft = await phone.answer(number)
+        assert (await phone.message(draft)).connection_id == phone.connection.id
+        assert (await phone.undelivered(number))[0] == phone.connection.id
+
+
+async def test_turn_that_was_being_written_says_nothing(database: Database) -> None:
+    stage = await set_stage(database, bot_new_chats=True)
+    await stage.receive(incoming("hola"))
+    brief = await stage.open_turn()
+    phone = await switched(stage)
+    await stage.say(brief, "¡Hola!")
+    assert (await phone.look()).state == "rest"
+    assert [row for row in await stage.messages() if row.direction == "outgoing"] == []
+    assert [row.answer for row in await stage.messages()] == [AnswerDecision.SUSPENDED.value]
+
+
+async def test_dialogue_goes_on_over_the_new_number_when_the_customer_writes(database: Database) -> None:
+    stage = await set_stage(database)
+    await stage.businesses.update_config(stage.business.id, {"follow_ups": [{"afterHours": 1}]})
+    opened = await stage.open_conversation()
+    await stage.record(sent(await stage.claim(opened.send.id)))
+    phone = await switched(stage)
+    assert {row.status for row in await stage.all(FollowUpRow)} <= {"cancelled"}
+    await phone.receive(incoming("sí, gracias"))
+    draft = await phone.answer()
+    assert (await phone.message(draft)).connection_id == phone.connection.id
+
+
+async def test_queued_opening_is_moved_with_its_conversation(database: Database) -> None:
+    stage = await set_stage(database)
+    old = await stage.accept(kind=SendKind.INSTRUCTION)
+    phone = await switched(stage)
+    await stage.sends.resume_send(stage.business.id, old.send.id, NOW)
+    briefs = await stage.turns.open_openings([old.recipients[0].message_id], NOW)
+    assert [brief.connection_id for brief in briefs] == [phone.connection.id]
+
+
+async def test_reminder_is_held_until_it_is_resumed(database: Database) -> None:
+    stage = await set_stage(database)
+    await stage.receive(incoming("hola"))
+    reminder = await _remind(stage)
+    phone = await switched(stage)
+    reminders, holds = SqlReminderStore(database), SqlHoldStore(database)
+    assert (await reminders.advance_reminder(reminder, at(3600))).state == "held"
+    held = await holds.list_held()
+    assert [(one.kind, one.id, one.reason) for one in held if one.kind is HeldKind.REMINDER] == [
+        (HeldKind.REMINDER, reminder, "switched")
+    ]
+    await holds.resume(held, NOW)
+    fired = await reminders.advance_reminder(reminder, at(3600))
+    assert fired.send is not None
+    assert fired.send.connection_id == phone.connection.id
+
+
+async def _remind(stage: Stage, id: str = "rem_1") -> str:
+    row = ReminderRow(
+        id=id,
+        business_id=stage.business.id,
+        connection_id=stage.connection.id,
+        chat_id=(await stage.chat()).id,
+        message="mañana a las 15",
+        status="scheduled",
+        recipient=NUMBER,
+        starts_at=at(3600),
+        next_at=at(3600),
+        next_step_at=at(3600),
+        created_at=NOW,
+    )
+    await stage.database.write(lambda session: session.add(row))
+    await stage.database.write(
+        lambda session: session.connection().exec_driver_sql(
+            "INSERT INTO firing (reminder_id, at, status) SELECT id, next_at, 'scheduled' FROM reminder"
+        )
+    )
+    return id
+
+
+async def test_send_accepted_while_its_number_was_given_up_is_held_by_the_sweeper(database: Database) -> None:
+    stage = await set_stage(database)
+    accepted = await stage.accept()
+    await switched(stage)
+    lost = update(SendRow).values(hold=None, status="queued", next_step_at=NOW)
+    await database.write(lambda session: session.execute(lost))
+    await stage.work.settle_left_behind(NOW)
+    send = await stage.sends.fetch_send(stage.business.id, accepted.send.id)
+    assert (send.status, send.hold) == (SendStatus.PAUSED, "switched")
+
+
+async def test_reminder_accepted_while_its_number_was_given_up_is_held_by_the_sweeper(database: Database) -> None:
+    stage = await set_stage(database)
+    await stage.receive(incoming("hola"))
+    reminder = await _remind(stage)
+    phone = await switched(stage)
+    await database.write(lambda session: session.execute(update(ReminderRow).values(hold=None, next_step_at=NOW)))
+    await stage.work.settle_left_behind(at(1))
+    assert (await SqlReminderStore(database).advance_reminder(reminder, at(3600))).state == "held"
+    assert phone.connection.id != stage.connection.id
+
+
+async def test_both_workflows_are_overdue_at_once(database: Database) -> None:
+    stage = await set_stage(database)
+    pairing = SqlPairingStore(database)
+    await pairing.advance_connection(stage.connection.id, NOW)
+    new = (await link(stage)).connection_id
+    overdue = await stage.work.list_overdue(at(1), timedelta(seconds=30), 10)
+    assert {one.id for one in overdue if one.kind == "connection"} == {stage.connection.id, new}
+    assert (await pairing.advance_connection(stage.connection.id, NOW))[0] is Next.DONE
+    overdue = await stage.work.list_overdue(at(1), timedelta(seconds=30), 10)
+    assert {one.id for one in overdue if one.kind == "connection"} == {new}
+
+
+async def test_message_columns_of_the_old_number_stay(database: Database) -> None:
+    """Chats and history stay with the business."""
+    stage = await set_stage(database)
+    await stage.deliver()
+    await switched(stage)
+    assert [row.connection_id for row in await stage.all(MessageRow)] == [stage.connection.id]
+    assert (await stage.chat()).message_count == 1

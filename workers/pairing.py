@@ -1,0 +1,159 @@
+"""Links one phone, and ends: a process to be thrown away.
+
+    python -m workers.pairing <connection id>
+
+The library under it cannot stop before a phone is linked, and may take its process down. What the phone is to be shown,
+and what came of it, is told to the store alone. A request that was changed or withdrawn meanwhile ends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from boton.clock import utc_now
+from boton.domain.linking import AGAIN, LinkMethod, Pairing
+from boton.errors import BotonError, GatewayAbsent, NotFound, StaleEpoch
+from boton.ports import PairingStore
+from boton.settings import Settings, read_settings
+from boton.store.engine import open_database
+from boton.store.pairing import SqlPairingStore
+from boton.telemetry import configure_logging
+from boton.whatsapp.device_store import DeviceStore
+from boton.whatsapp.pairing import Paired, PairingFailed, PairingStep
+
+log = logging.getLogger(__name__)
+
+DEADLINE = 170.0
+"""Seconds: WhatsApp's own QR codes end after 160."""
+
+_SPARE = 10.0
+_LOOK_SECONDS = 1.0
+
+
+class Pair(Protocol):
+    """Links a phone to a new device, which is the connection's when it returns. Raises PairingFailed."""
+
+    async def __call__(
+        self,
+        store: DeviceStore,
+        connection_id: str,
+        *,
+        phone: str | None,
+        tell: Callable[[PairingStep], Awaitable[None]],
+        deadline: float,
+    ) -> Paired: ...
+
+
+def main() -> None:
+    """The process's entry point. It ends inside the event loop, which would wait for the library's thread for ever."""
+    configure_logging("pairing")
+    asyncio.run(_run_and_exit(read_settings(), sys.argv[1]))
+
+
+async def _run_and_exit(settings: Settings, connection_id: str) -> None:
+    try:
+        await run(settings, connection_id, load_pair)
+    except BaseException:
+        log.exception("pairing failed", extra={"connection": connection_id})
+        os._exit(1)
+    os._exit(0)
+
+
+def load_pair() -> Pair:
+    """Raises GatewayAbsent where the library cannot be loaded."""
+    from boton.whatsapp.neonize_client import pair
+
+    return pair
+
+
+async def run(settings: Settings, connection_id: str, load: Callable[[], Pair]) -> None:
+    """Links the phone that the store says is to be linked."""
+    database = open_database(settings.store_url)
+    devices = DeviceStore(settings.data_dir, settings.store_url)
+    try:
+        await link_phone(SqlPairingStore(database), devices, connection_id, load)
+    finally:
+        await database.close()
+
+
+async def link_phone(
+    store: PairingStore, devices: DeviceStore, connection_id: str, load: Callable[[], Pair], deadline: float = DEADLINE
+) -> None:
+    """Until the phone is linked, the time is over, or nobody wants it any more; the store is told which."""
+    try:
+        epoch, wanted = await store.begin_pairing(connection_id)
+    except NotFound:
+        return
+    watching = asyncio.create_task(_watch(store, connection_id, epoch))
+    linking = asyncio.create_task(_link(store, devices, connection_id, epoch, wanted, load, deadline))
+    try:
+        done, _ = await asyncio.wait(
+            {watching, linking}, timeout=deadline + _SPARE, return_when=asyncio.FIRST_COMPLETED
+        )
+        if linking in done:
+            linking.result()
+        elif not done:
+            await store.fail_pairing(connection_id, epoch, f"WhatsApp did not answer. {AGAIN}", utc_now())
+    except StaleEpoch:
+        log.info("the phone is not to be linked any more", extra={"connection": connection_id})
+    finally:
+        watching.cancel()
+        linking.cancel()
+
+
+async def _watch(store: PairingStore, connection_id: str, epoch: int) -> None:
+    """Ends once the request was changed or withdrawn."""
+    while True:
+        await asyncio.sleep(_LOOK_SECONDS)
+        try:
+            await store.check_epoch(connection_id, epoch)
+        except StaleEpoch:
+            return
+        except Exception as error:  # noqa: BLE001 - the store may be away for a moment
+            log.warning("pairing not looked at", extra={"connection": connection_id, "reason": type(error).__name__})
+
+
+async def _link(
+    store: PairingStore,
+    devices: DeviceStore,
+    connection_id: str,
+    epoch: int,
+    wanted: Pairing,
+    load: Callable[[], Pair],
+    deadline: float,
+) -> None:
+    async def tell(step: PairingStep) -> None:
+        await store.record_step(
+            connection_id, epoch, qr=step.qr, code=step.code, expires_at=step.expires_at, now=utc_now()
+        )
+
+    phone = wanted.phone if wanted.method is LinkMethod.CODE else None
+    try:
+        pair = load()
+        paired = await pair(devices, connection_id, phone=phone, tell=tell, deadline=deadline)
+    except (PairingFailed, GatewayAbsent) as failed:
+        await store.fail_pairing(connection_id, epoch, failed.detail, utc_now())
+        return
+    if await store.finish_pairing(connection_id, epoch, paired.phone, utc_now()) is not None:
+        await _take_off(devices, connection_id, epoch)
+
+
+async def _take_off(devices: DeviceStore, connection_id: str, epoch: int) -> None:
+    """A phone that is not the wanted one forgets the device again; where that fails, the reason says what to do."""
+    from boton.whatsapp.neonize_gateway import NeonizeGateway
+
+    gateway = NeonizeGateway(devices, connection_id)
+    try:
+        await asyncio.wait_for(gateway.open(epoch), _SPARE)
+    except (BotonError, TimeoutError) as error:
+        log.warning("device not taken off", extra={"connection": connection_id, "reason": type(error).__name__})
+    await gateway.log_out()
+
+
+if __name__ == "__main__":
+    main()
