@@ -99,10 +99,11 @@ def draw(content: str) -> str:
 
 
 def _show(view: View, before: View | None) -> None:
-    """On a terminal a new code takes the old one's place."""
-    if before is not None and before.code is not None and sys.stdout.isatty():
+    """On a terminal a new code takes the old one's place, white on black whatever its colours are."""
+    on_terminal = sys.stdout.isatty()
+    if before is not None and before.code is not None and on_terminal:
         height = before.code.count("\n") + 2
         sys.stdout.write(f"\x1b[{height}A\x1b[J")
-    if view.code is not None:
-        typer.echo(view.code)
+    for row in (view.code or "").splitlines():
+        typer.echo(f"\x1b[97;40m{row}\x1b[0m" if on_terminal else row)
     typer.echo(view.line)
