@@ -250,6 +250,8 @@ async def pair(
     paired = await pairing.wait(await raw.connect())
     await _bounded(raw.stop(), _STOP_SECONDS)
     await asyncio.to_thread(store.assign, connection_id, paired.jid)
+    if await asyncio.to_thread(store.find_device, connection_id) is None:
+        raise PairingFailed("The linked device is not in the library's database; take it off the phone and try again.")
     return paired
 
 

@@ -113,6 +113,16 @@ async def test_nobody_who_links_in_time_fails(desk: Desk) -> None:
     assert desk.store.find_device("con_new") is None
 
 
+async def test_device_that_the_library_did_not_write_down_fails(desk: Desk) -> None:
+    pairing = desk.pair()
+    await desk.shown(1)
+    (session,) = desk.network.sessions
+    session.push(events.paired(JID))
+    session.push(events.connected())
+    with pytest.raises(PairingFailed, match="not in the library's database"):
+        await pairing
+
+
 async def test_phone_that_is_not_accepted_fails(desk: Desk) -> None:
     pairing = desk.pair()
     await desk.shown(1)
