@@ -65,8 +65,8 @@ def over(session: Session, connection_id: str) -> str:
     """Over which connection something new is said in a dialogue that was held over this one: the present one, if this
     one is gone.
     """
-    row = session.get_one(ConnectionRow, connection_id)
-    return connection_id if row.active else find_active_id(session, row.business_id) or connection_id
+    active, business_id = ask(session, _WHOSE, id=connection_id).one()
+    return connection_id if active else find_active_id(session, business_id) or connection_id
 
 
 _NUMBERS = select(
@@ -82,6 +82,9 @@ _NUMBERS = select(
 ).join(BusinessRow, col(BusinessRow.id) == col(ConnectionRow.business_id))
 """Statements are built once: building those of an acceptance took a third of its time (measured)."""
 
+_WHOSE = select(col(ConnectionRow.active), col(ConnectionRow.business_id)).where(
+    col(ConnectionRow.id) == bindparam("id")
+)
 _ONE = _NUMBERS.where(col(ConnectionRow.id) == bindparam("id"))
 _OWNED = _ONE.with_for_update(key_share=True, read=True, of=ConnectionRow)
 _ACTIVE = (

@@ -135,13 +135,16 @@ def _lock_send(session: Session, send_id: str, connection_id: str) -> SendRow:
 
 
 _MESSAGE = (
-    select(ChatRow, MessageRow)
+    select(ChatRow, MessageRow, TurnRow)
     .join(MessageRow, col(MessageRow.chat_id) == col(ChatRow.id))
+    .outerjoin(TurnRow, col(TurnRow.id) == col(MessageRow.turn_id))
     .where(col(MessageRow.id) == bindparam("id"), col(MessageRow.connection_id) == bindparam("connection_id"))
     .with_for_update(key_share=True, of=(ChatRow, MessageRow))
     .execution_options(populate_existing=True)
 )
-"""With its chat, which is locked first."""
+"""With its chat, which is locked first, and the turn that it belongs to: whatever drops a turn under the chat's lock
+cancels what is queued of it as well.
+"""
 
 
 def _claim_message(
@@ -153,8 +156,8 @@ def _claim_message(
     found = session.execute(_MESSAGE, {"id": message_id, "connection_id": connection_id}).one_or_none()
     if found is None:
         return None
-    chat, row = found
-    if row.status != MessageStatus.QUEUED or _has_to_wait(session, chat, row, now):
+    chat, row, turn = found
+    if row.status != MessageStatus.QUEUED or _has_to_wait(session, chat, row, turn, now):
         return None
     events: list[NewEvent] = []
     forbidden = settle_forbidden(session, chat, row, now, events)
@@ -166,11 +169,10 @@ def _claim_message(
     return attempt
 
 
-def _has_to_wait(session: Session, chat: ChatRow, row: MessageRow, now: datetime) -> bool:
+def _has_to_wait(session: Session, chat: ChatRow, row: MessageRow, turn: TurnRow | None, now: datetime) -> bool:
     """A follow-up does in quiet hours; a reply that the customer has overtaken is written anew."""
     if row.kind == MessageKind.FOLLOW_UP:
         return quiet_end(session, chat, now) is not None
-    turn = session.get(TurnRow, row.turn_id) if row.turn_id is not None else None
     if turn is None or not (is_stale(session, turn) or is_aimless(session, turn, row)):
         return False
     take_back(session, chat, turn, now)
