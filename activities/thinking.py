@@ -19,6 +19,9 @@ from boton.ports import ChatStep, LanguageModel, ModelAnswer, Prompt, TokenStore
 T = TypeVar("T")
 
 _HEARTBEAT_SECONDS = 2.0
+_BUSY_PAUSES = (2.0, 10.0)
+_LONGEST_PAUSE = 20.0
+_USELESS = "The language model gave no answer that is of use."
 _REPAIRS = 1
 _MOST_CALLS = 8
 """Of one answer; a model that asks for more is confused."""
@@ -96,11 +99,20 @@ class Thinking:
         return await self._ask_again(brief, prompt)
 
     async def _ask_again(self, brief: TurnBrief, prompt: Prompt) -> ModelAnswer:
-        """With another key: a server that knows the first one would give the same answer. Raises ModelUseless."""
-        try:
-            return await self._ask_for(brief, replace(prompt, key=f"{prompt.key}-again"))
-        except (ModelBusy, ModelMalformed) as error:
-            raise ModelUseless("The language model gave no answer that is of use.") from error
+        """With another key: a server that knows the first one would give the same answer. One that is busy is asked
+        again here, a few times: Temporal would begin with the first question. Raises ModelUseless.
+        """
+        again = replace(prompt, key=f"{prompt.key}-again")
+        for pause in (*_BUSY_PAUSES, None):
+            try:
+                return await self._ask_for(brief, again)
+            except ModelMalformed as error:
+                raise ModelUseless(_USELESS) from error
+            except ModelBusy as busy:
+                if pause is None:
+                    raise ModelUseless(_USELESS) from busy
+                await asyncio.sleep(min(max(busy.retry_after or 0.0, pause), _LONGEST_PAUSE))
+        raise AssertionError("unreachable")
 
     async def _ask_for(self, brief: TurnBrief, prompt: Prompt) -> ModelAnswer:
         """After its tools have done something, silence is an answer. What is of no use is paid for all the same."""

@@ -79,7 +79,8 @@ async def switch_off(form: Form, chat: Chosen, services: Deps) -> Response:
 @router.post("/take-over")
 async def take_over(form: Form, chat: Chosen, services: Deps) -> Response:
     await services.chats.take_over(chat.business_id, chat.jid, services.now())
-    services.metrics.count_takeovers(1)
+    if chat.held_by(services.now()) is not Holder.HUMAN:
+        services.metrics.count_takeovers(1)
     return _show_again(form, chat)
 
 

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, Protocol, TypeVar, cast
@@ -232,10 +232,13 @@ class _SqliteRunner:
                 while job is not None:
                     done.append(job)
                     job.run(connection, alone=len(done) == 1)
+                    _check_not_undone(connection)
                     if self._is_over(connection, done, enough):
                         break
                     job = self._jobs.get()
         except BaseException as error:  # noqa: BLE001 - likewise
+            with suppress(sqlite3.Error):  # a COMMIT that failed leaves its transaction open
+                cast(sqlite3.Connection, connection.connection.driver_connection).rollback()
             for failed in done or [first]:
                 failed.settle(error)
         else:
@@ -247,6 +250,14 @@ class _SqliteRunner:
         """A first work that failed has ended the transaction."""
         full = len(done) >= _GROUP_SIZE or time.monotonic() >= enough
         return full or self._jobs.empty() or not connection.in_transaction()
+
+
+def _check_not_undone(connection: Connection) -> None:
+    """On a full disk SQLite takes the whole transaction back by itself, with what earlier works of the group wrote."""
+    driver = cast(sqlite3.Connection, connection.connection.driver_connection)
+    if connection.in_transaction() and not driver.in_transaction:
+        undone = sqlite3.OperationalError("SQLite has taken the whole transaction back")
+        raise OperationalError("COMMIT", None, undone) from undone
 
 
 def _in_transaction(engine: Engine, work: Work[T]) -> T:

@@ -201,8 +201,7 @@ def _record_message(recording: _Recording, inbound: Inbound) -> None:
 def _chat_of(recording: _Recording, inbound: Inbound) -> ChatRow:
     session, business_id = recording.session, recording.business.id
     jids = (inbound.jid, *filter(is_person, inbound.also_known_as))
-    chat_id = next((recording.chat_ids[jid] for jid in jids if jid in recording.chat_ids), None)
-    chat_id = chat_id or find_chat_id(session, business_id, jids)
+    chat_id = recording.chat_ids.get(inbound.jid) or find_chat_id(session, business_id, jids)
     if chat_id is None:
         chat_id = ensure_chats(session, business_id, [inbound.jid], recording.now)[inbound.jid]
     if len(jids) > 1:

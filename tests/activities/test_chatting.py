@@ -319,11 +319,28 @@ async def test_second_useless_answer_is_the_last_that_is_paid_for(bench: Bench) 
     assert {ModelUseless.__name__, ModelRefused.__name__} <= set(policies.FINAL_ERRORS)
 
 
-async def test_server_that_is_busy_after_a_useless_answer_is_not_paid_again_and_again(bench: Bench) -> None:
+@pytest.fixture
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(thinking, "_BUSY_PAUSES", (0.0, 0.0))
+
+
+@pytest.mark.usefixtures("_no_pauses")
+async def test_server_that_is_busy_after_a_useless_answer_is_asked_a_few_times(bench: Bench) -> None:
     chat_id = await a_customer_writes(bench, "hola")
-    answers: Iterator[Exception] = iter([ModelMalformed("empty", tokens_in=11, tokens_out=7), ModelBusy("429")])
+    useless = ModelMalformed("empty", tokens_in=11, tokens_out=7)
+    answers: Iterator[str | Exception] = iter([useless, ModelBusy("429"), ModelBusy("503"), "hola"])
+    step = await advance(chats(bench, ScriptedModel(lambda _: next(answers))), chat_id)
+    assert step.state == "send"
+
+
+@pytest.mark.usefixtures("_no_pauses")
+async def test_server_that_stays_busy_after_a_useless_answer_is_not_paid_again_and_again(bench: Bench) -> None:
+    chat_id = await a_customer_writes(bench, "hola")
+    useless = ModelMalformed("empty", tokens_in=11, tokens_out=7)
+    model = ScriptedModel(lambda prompt: ModelBusy("429") if prompt.key.endswith("-again") else useless)
     with pytest.raises(ModelUseless):
-        await advance(chats(bench, ScriptedModel(lambda _: next(answers))), chat_id)
+        await advance(chats(bench, model), chat_id)
+    assert len(model.asked) == 4
 
 
 async def test_call_of_a_tool_that_was_not_offered_is_paid_for(bench: Bench) -> None:

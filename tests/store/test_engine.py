@@ -3,6 +3,7 @@ import gc
 import sqlite3
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -282,3 +283,46 @@ async def test_rows_that_were_read_are_held_until_the_transaction_ends(database:
     await database.write(lambda session: session.add(MetaRow(key="twice", value="1")))
     await database.read(read_twice)
     assert len(statements) == 1
+
+
+async def _write_together(database: Database, *works: Callable[[Session], object]) -> list[object]:
+    """In one group: the writer is kept busy until all of them wait."""
+    busy = asyncio.ensure_future(database.write(lambda _session: time.sleep(0.05)))
+    await asyncio.sleep(0.01)
+    results = await asyncio.gather(*(database.write(work) for work in works), return_exceptions=True)
+    await busy
+    return list(results)
+
+
+async def test_what_sqlite_takes_back_by_itself_is_not_told_as_done(sqlite_url: str) -> None:
+    def lose(session: Session) -> None:
+        session.connection().connection.driver_connection.rollback()  # type: ignore[union-attr]
+        raise sqlite3.OperationalError("database or disk is full")
+
+    database = open_database(sqlite_url)
+    try:
+        first, second = await _write_together(database, _put("lost"), lose)
+        assert isinstance(first, OperationalError)
+        assert isinstance(second, Exception)
+        assert await database.write(_put("kept")) == "kept"
+        assert await database.read(_keys) == ["kept"]
+    finally:
+        await database.close()
+
+
+async def test_failed_commit_leaves_the_writer_fit(sqlite_url: str) -> None:
+    def create(session: Session) -> None:
+        for statement in (
+            "CREATE TABLE parent (id INTEGER PRIMARY KEY)",
+            "CREATE TABLE child (parent INTEGER REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED)",
+        ):
+            session.connection().exec_driver_sql(statement)
+
+    database = open_database(sqlite_url)
+    try:
+        await database.write(create)
+        with pytest.raises(IntegrityError):
+            await database.write(lambda session: session.connection().exec_driver_sql("INSERT INTO child VALUES (1)"))
+        assert await database.write(_put("kept")) == "kept"
+    finally:
+        await database.close()

@@ -434,3 +434,12 @@ async def test_change_of_the_connection_is_stored_in_its_place(database: Databas
     connection = await stage.connections.fetch_connection(stage.connection.id)
     assert (connection.status, connection.reason, connection.status_at) == (ConnectionStatus.BANNED, "for a day", at(1))
     assert [event.data["status"] for event in await stage.told(EventType.CONNECTION_CHANGED)] == ["banned"]
+
+
+async def test_message_is_stored_once_where_its_batch_made_the_chat_of_its_first_jid(database: Database) -> None:
+    stage = await set_stage(database, bot_new_chats=True)
+    await stage.receive(incoming("uno", jid=LID))
+    told = incoming("tres", jid=JID, also_known_as=(LID,), whatsapp_id="W-3")
+    await stage.receive(incoming("dos", jid=JID), told)
+    await stage.receive(told)
+    assert len([row for row in await stage.messages() if row.text == "tres"]) == 1
