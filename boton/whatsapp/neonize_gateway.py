@@ -24,7 +24,7 @@ from boton.whatsapp.neonize_client import CallFailed, NeonizeClient, Wedged
 from boton.whatsapp.number import Number
 from boton.whatsapp.outbound import to_address, to_message
 from boton.whatsapp.reach import is_reachable
-from boton.whatsapp.refusals import deserves_fresh_address, to_send_error
+from boton.whatsapp.refusals import deserves_fresh_address, may_hide_a_send, to_send_error
 from boton.whatsapp.session import Patience, Session, ask_store
 
 log = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ class NeonizeGateway:
         try:
             message_id, at = await client.send(address, message, self._patience.send, done)
         except CallFailed as failed:
-            raise to_send_error(str(failed)) from None
+            raise await self._judge(number, attempt, str(failed)) from None
         except Wedged:
             await self._session.unwedge(client, connects)
             raise OutcomeUnknown("A send hung; the connection is made anew.") from None
@@ -118,6 +118,16 @@ class NeonizeGateway:
         except SQLAlchemyError as error:
             log.error("sent message not noted", extra={"reason": type(error).__name__})
         return Sent(whatsapp_id=message_id, at=at)
+
+    async def _judge(self, number: Number, attempt: Attempt, words: str) -> SendError:
+        """What a failed send means, also where the library's words alone do not tell."""
+        error = to_send_error(words)
+        if not may_hide_a_send(words):
+            return error
+        with contextlib.suppress(ConnectionAway):
+            if not await ask_store(partial(number.attempts.may_have_left, attempt)):
+                return error
+        return OutcomeUnknown("The connection was lost while the message was sent.")
 
     async def find_outcome(self, attempt: Attempt) -> Outcome:
         """Waits a moment for a receipt, where nothing else is missing to the proof."""

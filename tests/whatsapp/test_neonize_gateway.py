@@ -24,7 +24,7 @@ from tests.contracts.gateways import NeonizeNetwork, NeonizeWorld
 from tests.contracts.test_gateway import attempt_for, events_until, inbound, left, receipts
 from tests.waiting import until
 from tests.whatsapp import events
-from tests.whatsapp.ffi import Session
+from tests.whatsapp.ffi import Refusal, Session
 
 
 @pytest.fixture
@@ -151,6 +151,32 @@ async def test_any_receipt_proves_a_message_to_be_sent(world: NeonizeWorld, kind
     outcome = await asking
     assert isinstance(outcome, Sent)
     assert outcome.whatsapp_id == message_id
+
+
+async def test_attempt_whose_traces_went_with_the_device_is_unknown(
+    world: NeonizeWorld, gateway: NeonizeGateway
+) -> None:
+    """At a logout the library deletes the device, and its secrets, before it tells us."""
+    attempt = attempt_for(world.new_customer())
+    with world.store.engine(world.connection_id).begin() as sql:
+        sql.execute(text("DELETE FROM whatsmeow_device"))
+
+    assert await gateway.find_outcome(attempt) is Unsettled.UNKNOWN
+
+
+async def test_connection_lost_after_the_wire_is_an_unknown_outcome(
+    world: NeonizeWorld, gateway: NeonizeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library writes a message again after a reconnect, and finds no connection."""
+    attempt = attempt_for(world.new_customer())
+
+    def cut_off(_: Session) -> None:
+        raise Refusal("websocket not connected")
+
+    monkeypatch.setattr(world.network, "_travel", cut_off)
+
+    with pytest.raises(OutcomeUnknown):
+        await gateway.send_text(attempt)
 
 
 async def test_attempt_cut_off_on_its_way_is_unknown(world: NeonizeWorld) -> None:
