@@ -18,13 +18,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from boton.domain.gateway import Attempt, GatewayEvent, Outcome, Sent
 from boton.domain.jid import LID_SERVER
-from boton.errors import ConnectionAway, OutcomeUnknown, SendError
+from boton.errors import ConnectionAway, OutcomeUnknown, RecipientRefused, SendError
 from boton.whatsapp.device_store import DeviceStore
 from boton.whatsapp.neonize_client import CallFailed, NeonizeClient, Wedged
 from boton.whatsapp.number import Number
 from boton.whatsapp.outbound import to_address, to_message
 from boton.whatsapp.reach import is_reachable
-from boton.whatsapp.refusals import deserves_fresh_address, may_hide_a_send, to_send_error
+from boton.whatsapp.refusals import NOT_ON_WHATSAPP, deserves_fresh_address, may_hide_a_send, to_send_error
 from boton.whatsapp.session import Patience, Session, ask_store
 
 log = logging.getLogger(__name__)
@@ -94,12 +94,14 @@ class NeonizeGateway:
         known = await ask_store(partial(number.addresses.find_canonical, address))
         try:
             return await self._send(client, number, attempt, known or address)
-        except SendError as error:
-            if known is not None and error.definitely_not_sent:
+        except RecipientRefused as error:
+            if known is not None:
                 await ask_store(partial(number.addresses.forget, address))
-            if not deserves_fresh_address(error):
+            if not deserves_fresh_address(error, known):
                 raise
-        fresh = await self._look_up(client, number, address)
+            fresh = await self._look_up(client, number, address)
+            if error.code == NOT_ON_WHATSAPP and fresh in {None, address}:
+                raise
         return await self._send(client, number, attempt, fresh or address)
 
     async def _send(self, client: NeonizeClient, number: Number, attempt: Attempt, address: str) -> Sent:

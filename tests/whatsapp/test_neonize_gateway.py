@@ -519,6 +519,63 @@ async def test_canonical_jid_is_asked_for_once_and_used(world: NeonizeWorld, gat
     assert {event.body.jid for event in heard if isinstance(event.body, Receipt)} == {"541199990000@s.whatsapp.net"}
 
 
+async def test_canonical_jid_outlives_a_connection_away(world: NeonizeWorld, gateway: NeonizeGateway) -> None:
+    phone = world.network.phones["541199990000"] = world.network.add_phone("5491199990000")
+    jid = "541199990000@s.whatsapp.net"
+    assert await gateway.is_on_whatsapp(jid)
+    world.set_faults(disconnectRate=1.0)
+    with pytest.raises(ConnectionAway):
+        await gateway.send_text(attempt_for(jid))
+    world.set_faults()
+    await gateway.open(1)
+
+    await gateway.send_text(attempt_for(jid))
+
+    assert phone.received == ["hola"]
+    assert len(world.network.asked) == 1
+
+
+async def test_spelling_never_looked_up_is_looked_up_when_it_is_refused(
+    world: NeonizeWorld, gateway: NeonizeGateway
+) -> None:
+    """A number that is answered, not written to first, comes without a look-up."""
+    phone = world.network.phones["541199990000"] = world.network.add_phone("5491199990000")
+
+    for _ in range(2):
+        await gateway.send_text(attempt_for("541199990000@s.whatsapp.net"))
+
+    assert phone.received == ["hola", "hola"]
+    assert world.network.asked == ["541199990000"]
+
+
+async def test_second_try_of_an_attempt_proves_it_to_be_sent(
+    world: NeonizeWorld, gateway: NeonizeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refused try leaves a trace too, under the same secret."""
+    customer = world.new_customer(online=False)
+    assert await gateway.is_on_whatsapp(customer)
+    faults = iter(["rejectRate", "loseAckRate"])
+    expected = [next(faults)]
+
+    def happens(rate: str) -> bool:
+        if rate not in expected:
+            return False
+        expected[:] = [next(faults, "")]
+        return True
+
+    world.network.faults = {"rejectCode": 479}
+    monkeypatch.setattr(world.network, "_happens", happens)
+    attempt = attempt_for(customer)
+    with pytest.raises(OutcomeUnknown):
+        await gateway.send_text(attempt)
+
+    world.change_customer(customer, online=True)
+    await events_until(gateway, lambda seen: bool(receipts(seen, ReceiptKind.DELIVERED)))
+
+    assert isinstance(await gateway.find_outcome(attempt), Sent)
+    assert world.received(customer) == ["hola"]
+
+
 async def test_stale_address_is_looked_up_anew_once(world: NeonizeWorld, gateway: NeonizeGateway) -> None:
     customer = world.new_customer()
     assert await gateway.is_on_whatsapp(customer)
