@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import Engine, text
@@ -14,7 +15,11 @@ from boton.whatsapp.outbound import to_secret
 from boton.whatsapp.ownership import Ownership
 
 _YOUNG = timedelta(minutes=3)
-_FIND = text("SELECT message_id FROM whatsmeow_message_secrets WHERE key = :secret")
+_FIND = text(
+    "SELECT secrets.message_id FROM whatsmeow_device AS device "
+    "LEFT JOIN whatsmeow_message_secrets AS secrets ON secrets.key = :secret WHERE device.jid = :jid"
+)
+"""No row: the device was logged out, and its traces went with it. One without an id: there is no trace."""
 
 
 class Attempts:
@@ -49,13 +54,17 @@ class Attempts:
         """
         if attempt.id in self._in_library:
             return Unsettled.UNKNOWN
-        message_id = self._find_message(attempt)
-        if message_id is not None:
-            return self._find_proof(attempt, message_id)
-        if attempt.claimed_at < self._device.linked_at or not self._is_over(attempt):
+        traces = self._find_traces(attempt)
+        if traces:
+            return self._find_proof(attempt, traces)
+        if traces is None or attempt.claimed_at < self._device.linked_at or not self._is_over(attempt):
             return Unsettled.UNKNOWN
         self._barred.add(attempt.id)
         return Unsettled.NOT_SENT
+
+    def may_have_left(self, attempt: Attempt) -> bool:
+        """Whether there is a trace of it, or nobody can tell any more."""
+        return self._find_traces(attempt) != []
 
     def lacks_proof_only(self, attempt: Attempt, outcome: Outcome, now: datetime) -> bool:
         """Whether a receipt may still come any moment that proves a young attempt to be sent."""
@@ -63,15 +72,19 @@ class Attempts:
             return False
         return attempt.id in self._traced
 
-    def _find_message(self, attempt: Attempt) -> str | None:
+    def _find_traces(self, attempt: Attempt) -> Sequence[str] | None:
+        """Its message ids: one for each try. None: its device is gone, and what was known of it."""
         with self._engine.connect() as sql:
-            found: str | None = sql.execute(_FIND, {"secret": self.to_secret(attempt)}).scalar()
-        return found
+            these = {"secret": self.to_secret(attempt), "jid": self._device.jid}
+            found: Sequence[str | None] = sql.execute(_FIND, these).scalars().all()
+        return [each for each in found if each is not None] if found else None
 
-    def _find_proof(self, attempt: Attempt, message_id: str) -> Outcome:
-        if self._journal.find_attempt(message_id) is None:
-            self._journal.note_sent(attempt.id, message_id)
-        sent = self._journal.find_sent(message_id)
+    def _find_proof(self, attempt: Attempt, message_ids: Sequence[str]) -> Outcome:
+        for message_id in message_ids:
+            if self._journal.find_attempt(message_id) is None:
+                self._journal.note_sent(attempt.id, message_id)
+        proofs = map(self._journal.find_sent, message_ids)
+        sent = next((proof for proof in proofs if proof is not None), None)
         (self._traced.discard if sent else self._traced.add)(attempt.id)
         return sent or Unsettled.UNKNOWN
 

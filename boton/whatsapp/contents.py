@@ -111,6 +111,8 @@ def _interactive(response: Any) -> Content | None:
 
 def _protocol(protocol: Any) -> Content | None:
     """Edits and deletions; everything else is talk between devices."""
+    if not protocol.HasField("type"):
+        return None  # of a kind unknown here: it would read as the first one, a deletion
     kind = protocol.DESCRIPTOR.fields_by_name["type"].enum_type.values_by_number[protocol.type].name
     if kind == "REVOKE":
         return DELETED

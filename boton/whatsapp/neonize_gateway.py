@@ -18,13 +18,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from boton.domain.gateway import Attempt, GatewayEvent, Outcome, Sent
 from boton.domain.jid import LID_SERVER
-from boton.errors import ConnectionAway, OutcomeUnknown, SendError
+from boton.errors import ConnectionAway, OutcomeUnknown, RecipientRefused, SendError
 from boton.whatsapp.device_store import DeviceStore
 from boton.whatsapp.neonize_client import CallFailed, NeonizeClient, Wedged
 from boton.whatsapp.number import Number
 from boton.whatsapp.outbound import to_address, to_message
 from boton.whatsapp.reach import is_reachable
-from boton.whatsapp.refusals import deserves_fresh_address, to_send_error
+from boton.whatsapp.refusals import NOT_ON_WHATSAPP, deserves_fresh_address, may_hide_a_send, to_send_error
 from boton.whatsapp.session import Patience, Session, ask_store
 
 log = logging.getLogger(__name__)
@@ -94,12 +94,14 @@ class NeonizeGateway:
         known = await ask_store(partial(number.addresses.find_canonical, address))
         try:
             return await self._send(client, number, attempt, known or address)
-        except SendError as error:
-            if known is not None and error.definitely_not_sent:
+        except RecipientRefused as error:
+            if known is not None:
                 await ask_store(partial(number.addresses.forget, address))
-            if not deserves_fresh_address(error):
+            if not deserves_fresh_address(error, known):
                 raise
-        fresh = await self._look_up(client, number, address)
+            fresh = await self._look_up(client, number, address)
+            if error.code == NOT_ON_WHATSAPP and fresh in {None, address}:
+                raise
         return await self._send(client, number, attempt, fresh or address)
 
     async def _send(self, client: NeonizeClient, number: Number, attempt: Attempt, address: str) -> Sent:
@@ -109,7 +111,7 @@ class NeonizeGateway:
         try:
             message_id, at = await client.send(address, message, self._patience.send, done)
         except CallFailed as failed:
-            raise to_send_error(str(failed)) from None
+            raise await self._judge(number, attempt, str(failed)) from None
         except Wedged:
             await self._session.unwedge(client, connects)
             raise OutcomeUnknown("A send hung; the connection is made anew.") from None
@@ -118,6 +120,16 @@ class NeonizeGateway:
         except SQLAlchemyError as error:
             log.error("sent message not noted", extra={"reason": type(error).__name__})
         return Sent(whatsapp_id=message_id, at=at)
+
+    async def _judge(self, number: Number, attempt: Attempt, words: str) -> SendError:
+        """What a failed send means, also where the library's words alone do not tell."""
+        error = to_send_error(words)
+        if not may_hide_a_send(words):
+            return error
+        with contextlib.suppress(ConnectionAway):
+            if not await ask_store(partial(number.attempts.may_have_left, attempt)):
+                return error
+        return OutcomeUnknown("The connection was lost while the message was sent.")
 
     async def find_outcome(self, attempt: Attempt) -> Outcome:
         """Waits a moment for a receipt, where nothing else is missing to the proof."""

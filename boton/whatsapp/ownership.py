@@ -64,11 +64,14 @@ class Ownership:
         self._note_left(epoch)
         return True
 
-    def are_predecessors_dead(self) -> bool:
-        lower = self._ours() & (EPOCHS.c.epoch < self._epoch) & ~EPOCHS.c.left_in_order
+    def is_predecessor_dead(self) -> bool:
+        """Whether the last process before this one is. That one has waited for those before it, or found out that some
+        never tell.
+        """
+        last = select(func.max(EPOCHS.c.epoch)).where(self._ours(), EPOCHS.c.epoch < self._epoch)
         with self._store.engine(self._connection_id).connect() as sql:
-            epochs = list(sql.execute(select(EPOCHS.c.epoch).where(lower)).scalars())
-        return all(self.is_mine(epoch) or self.is_dead(epoch) for epoch in epochs)
+            epoch = sql.execute(last).scalar_one()
+        return epoch is None or self.is_mine(epoch) or self.is_dead(epoch)
 
     def leave(self) -> None:
         """This process can send nothing any more. Only after the library was stopped."""

@@ -14,13 +14,15 @@ from typing import Any
 from boton.domain.connections import ConnectionStatus
 from boton.errors import ConnectionAway, NumberLost, NumberRefused, OutcomeUnknown, RecipientRefused, SendError
 
+NOT_ON_WHATSAPP = "not_on_whatsapp"
+
 _ANSWERED = re.compile(r"server returned error (\d+)")
 
 _NOT_FOR_THIS_RECIPIENT = {400, 403, 404, 479}
 """Stale keys or a stale address: worth one more try with a fresh look-up, then permanent for the recipient."""
 
 _BEFORE_THE_WIRE: tuple[tuple[str, Callable[[], SendError]], ...] = (
-    ("no lid found", lambda: RecipientRefused("not_on_whatsapp", "There is no WhatsApp under this number.")),
+    ("no lid found", lambda: RecipientRefused(NOT_ON_WHATSAPP, "There is no WhatsApp under this number.")),
     ("rate-overlimit", lambda: NumberRefused(429, "WhatsApp says that this number asks too much (429).")),
     ("websocket not connected", lambda: ConnectionAway("WhatsApp is not connected.")),
     ("not logged in", lambda: ConnectionAway("WhatsApp is not connected.")),
@@ -44,8 +46,19 @@ def to_send_error(words: str) -> SendError:
     return OutcomeUnknown("WhatsApp did not confirm the message.")
 
 
-def deserves_fresh_address(error: SendError) -> bool:
-    return isinstance(error, RecipientRefused) and error.code.startswith("refused_")
+def may_hide_a_send(words: str) -> bool:
+    """Whether the library also says so after the message was on the wire: where it was cut off, and the library wrote it
+    once more to a connection that was not there yet.
+    """
+    words = words.lower()
+    return "websocket not connected" in words and "failed to get device list" not in words
+
+
+def deserves_fresh_address(error: SendError, known: str | None) -> bool:
+    """known: what an earlier look-up found. Without one, the number may only be written in another way."""
+    if not isinstance(error, RecipientRefused):
+        return False
+    return error.code.startswith("refused_") or (error.code == NOT_ON_WHATSAPP and known is None)
 
 
 def _to_answered(code: int) -> SendError:

@@ -170,7 +170,7 @@ class Session:
         """Two processes must not drive one device; but one that is frozen elsewhere is not waited for long."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._patience.predecessors
-        while not await ask_store(self._ownership.are_predecessors_dead):
+        while not await ask_store(self._ownership.is_predecessor_dead):
             if loop.time() >= deadline:
                 log.warning("an earlier process may be alive", extra={"connection": self._connection_id})
                 return

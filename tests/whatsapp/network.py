@@ -147,7 +147,7 @@ class FakeNetwork:
     def send(self, session: Session, to: str, message: Any) -> tuple[str, int]:
         self._require(session)
         phone = self._find(to)
-        if phone is None or not phone.registered:
+        if phone is None or not phone.registered or to not in {phone.jid, phone.chat}:
             raise Refusal(f"no LID found for {to} from server")
         id = self._new_id()
         self._write_secret(session, phone, id, message.messageContextInfo.messageSecret)

@@ -17,6 +17,7 @@ from boton.whatsapp.address_book import AddressBook
 from boton.whatsapp.device_store import DeviceStore
 from boton.whatsapp.journal import Journal
 from boton.whatsapp.neonize_client import migrate
+from boton.whatsapp.own_tables import EPOCHS
 from boton.whatsapp.ownership import Ownership
 from tests.whatsapp.devices import link_device
 
@@ -145,12 +146,26 @@ def test_living_process_is_not_dead_and_one_that_left_is(store: DeviceStore) -> 
     new.take(3)
     assert not new.is_dead(1)
     assert new.is_dead(2), "it never opened the number, and never can"
-    assert not new.are_predecessors_dead()
+    assert not new.is_predecessor_dead()
 
     old.leave()
 
     assert new.is_dead(1)
-    assert new.are_predecessors_dead()
+    assert new.is_predecessor_dead()
+
+
+def test_host_that_died_without_a_word_is_waited_for_once(store: DeviceStore) -> None:
+    with store.engine("con_1").begin() as sql:
+        sql.execute(EPOCHS.insert().values(connection_id="con_1", epoch=1, host="dead", left_in_order=False))
+    first, second = Ownership(store, "con_1"), Ownership(store, "con_1")
+    first.take(2)
+    assert not first.is_predecessor_dead()
+    first.leave()
+
+    second.take(3)
+
+    assert second.is_predecessor_dead()
+    assert not second.is_dead(1), "its attempts stay unknown"
 
 
 _TAKE_AND_DIE = """

@@ -102,6 +102,7 @@ def test_message_is_put_into_words(content: Any, type: MessageType, text: str) -
         M(protocolMessage={"type": "EPHEMERAL_SETTING"}),
         M(protocolMessage={"type": "HISTORY_SYNC_NOTIFICATION"}),
         M(albumMessage={"expectedImageCount": 2}),
+        M.FromString(b"\x62\x03\x10\xe7\x07"),  # a protocolMessage of type 999
     ],
 )
 def test_what_no_person_wrote_says_nothing(content: Any) -> None:

@@ -24,7 +24,7 @@ from tests.contracts.gateways import NeonizeNetwork, NeonizeWorld
 from tests.contracts.test_gateway import attempt_for, events_until, inbound, left, receipts
 from tests.waiting import until
 from tests.whatsapp import events
-from tests.whatsapp.ffi import Session
+from tests.whatsapp.ffi import Refusal, Session
 
 
 @pytest.fixture
@@ -151,6 +151,32 @@ async def test_any_receipt_proves_a_message_to_be_sent(world: NeonizeWorld, kind
     outcome = await asking
     assert isinstance(outcome, Sent)
     assert outcome.whatsapp_id == message_id
+
+
+async def test_attempt_whose_traces_went_with_the_device_is_unknown(
+    world: NeonizeWorld, gateway: NeonizeGateway
+) -> None:
+    """At a logout the library deletes the device, and its secrets, before it tells us."""
+    attempt = attempt_for(world.new_customer())
+    with world.store.engine(world.connection_id).begin() as sql:
+        sql.execute(text("DELETE FROM whatsmeow_device"))
+
+    assert await gateway.find_outcome(attempt) is Unsettled.UNKNOWN
+
+
+async def test_connection_lost_after_the_wire_is_an_unknown_outcome(
+    world: NeonizeWorld, gateway: NeonizeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library writes a message again after a reconnect, and finds no connection."""
+    attempt = attempt_for(world.new_customer())
+
+    def cut_off(_: Session) -> None:
+        raise Refusal("websocket not connected")
+
+    monkeypatch.setattr(world.network, "_travel", cut_off)
+
+    with pytest.raises(OutcomeUnknown):
+        await gateway.send_text(attempt)
 
 
 async def test_attempt_cut_off_on_its_way_is_unknown(world: NeonizeWorld) -> None:
@@ -491,6 +517,63 @@ async def test_canonical_jid_is_asked_for_once_and_used(world: NeonizeWorld, gat
     assert world.network.asked == ["541199990000"]
     heard = await events_until(gateway, lambda seen: bool(receipts(seen, ReceiptKind.DELIVERED)))
     assert {event.body.jid for event in heard if isinstance(event.body, Receipt)} == {"541199990000@s.whatsapp.net"}
+
+
+async def test_canonical_jid_outlives_a_connection_away(world: NeonizeWorld, gateway: NeonizeGateway) -> None:
+    phone = world.network.phones["541199990000"] = world.network.add_phone("5491199990000")
+    jid = "541199990000@s.whatsapp.net"
+    assert await gateway.is_on_whatsapp(jid)
+    world.set_faults(disconnectRate=1.0)
+    with pytest.raises(ConnectionAway):
+        await gateway.send_text(attempt_for(jid))
+    world.set_faults()
+    await gateway.open(1)
+
+    await gateway.send_text(attempt_for(jid))
+
+    assert phone.received == ["hola"]
+    assert len(world.network.asked) == 1
+
+
+async def test_spelling_never_looked_up_is_looked_up_when_it_is_refused(
+    world: NeonizeWorld, gateway: NeonizeGateway
+) -> None:
+    """A number that is answered, not written to first, comes without a look-up."""
+    phone = world.network.phones["541199990000"] = world.network.add_phone("5491199990000")
+
+    for _ in range(2):
+        await gateway.send_text(attempt_for("541199990000@s.whatsapp.net"))
+
+    assert phone.received == ["hola", "hola"]
+    assert world.network.asked == ["541199990000"]
+
+
+async def test_second_try_of_an_attempt_proves_it_to_be_sent(
+    world: NeonizeWorld, gateway: NeonizeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refused try leaves a trace too, under the same secret."""
+    customer = world.new_customer(online=False)
+    assert await gateway.is_on_whatsapp(customer)
+    faults = iter(["rejectRate", "loseAckRate"])
+    expected = [next(faults)]
+
+    def happens(rate: str) -> bool:
+        if rate not in expected:
+            return False
+        expected[:] = [next(faults, "")]
+        return True
+
+    world.network.faults = {"rejectCode": 479}
+    monkeypatch.setattr(world.network, "_happens", happens)
+    attempt = attempt_for(customer)
+    with pytest.raises(OutcomeUnknown):
+        await gateway.send_text(attempt)
+
+    world.change_customer(customer, online=True)
+    await events_until(gateway, lambda seen: bool(receipts(seen, ReceiptKind.DELIVERED)))
+
+    assert isinstance(await gateway.find_outcome(attempt), Sent)
+    assert world.received(customer) == ["hola"]
 
 
 async def test_stale_address_is_looked_up_anew_once(world: NeonizeWorld, gateway: NeonizeGateway) -> None:

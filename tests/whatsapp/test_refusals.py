@@ -46,9 +46,10 @@ def test_errors_by_class(words: str, kind: type[SendError], detail: object) -> N
 
 
 def test_only_a_stale_address_is_looked_up_anew() -> None:
-    assert deserves_fresh_address(to_send_error("server returned error 479"))
+    assert deserves_fresh_address(to_send_error("server returned error 479"), "7@lid")
     for words in ("no LID found for x", "server returned error 463", "timed out"):
-        assert not deserves_fresh_address(to_send_error(words))
+        assert not deserves_fresh_address(to_send_error(words), "7@lid")
+    assert deserves_fresh_address(to_send_error("no LID found for x"), None)
 
 
 def test_ban_tells_its_end() -> None:
