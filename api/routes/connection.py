@@ -25,7 +25,8 @@ def _picture(media_type: str) -> dict[int | str, dict[str, Any]]:
 
 
 @router.get("/connection", summary="The business's number, and how its phone is linked")
-async def get_connection(caller: Caller, services: Deps) -> ConnectionOut:
+async def get_connection(caller: Caller, services: Deps, response: Response) -> ConnectionOut:
+    response.headers.update(_NEVER_KEPT)  # it holds the code that links the phone
     return await linking.fetch_state(services, caller.business_id)
 
 

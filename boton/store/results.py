@@ -15,8 +15,9 @@ from boton.ports import Result
 from boton.store.dialogues import settle_drafts, unopen_dialogue
 from boton.store.pace import uncount_in_day
 from boton.store.receipts import Known, record_whatsapp_ids
+from boton.store.retiring import take_back_drafts
 from boton.store.steps import end_failed_opening, lock_chats, lock_messages, move, unshow_in_chat
-from boton.store.tables import ChatRow, MessageRow, SendRow
+from boton.store.tables import ChatRow, ConnectionRow, MessageRow, SendRow
 
 _TOO_LATE = MessageError(code="not_sent", detail="it turned out, too late to send it, that it never left")
 _REFUSALS = 3
@@ -73,7 +74,7 @@ def _read(row: MessageRow, result: Result) -> tuple[MessageStatus, MessageError 
 
 
 def _take_back(session: Session, chat: ChatRow, row: MessageRow, now: datetime) -> None:
-    """The message never left: it is due again, and nobody saw it."""
+    """The message never left: it is due again, and nobody saw it. A reply is not, once its number was given up."""
     uncount_in_day(session, row)
     row.attempt_id, row.at = None, row.created_at
     unshow_in_chat(session, chat, row)
@@ -81,6 +82,8 @@ def _take_back(session: Session, chat: ChatRow, row: MessageRow, now: datetime) 
         unopen_dialogue(session, chat, row, now)
     if row.send_id is None:
         chat.next_step_at = now
+        if not session.get_one(ConnectionRow, row.connection_id).active:
+            take_back_drafts(session, now, col(MessageRow.id) == row.id)
 
 
 def _forget_unanswered(session: Session, chat: ChatRow, row: MessageRow) -> None:

@@ -70,11 +70,16 @@ def _hold_queue(session: Session, connection_id: str, now: datetime) -> None:
     holding.suspend_answers(session, of_message)
     dialogues = select(col(ConversationRow.id)).where(col(ConversationRow.connection_id) == connection_id)
     holding.cancel_follow_ups(session, now, col(FollowUpRow.conversation_id).in_(dialogues))
-    holding.take_back_drafts(session, _DRAFT, now, of_message)
+    take_back_drafts(session, now, of_message)
 
 
 def _chats_owed(of_message: ColumnElement[bool]) -> ColumnElement[str]:
     return select(col(MessageRow.chat_id)).where(of_message, or_(DUE, DRAFTED)).scalar_subquery()
+
+
+def take_back_drafts(session: Session, now: datetime, *those: ColumnElement[bool]) -> None:
+    """Drafts that wait on a number that is gone, in chats locked by the caller: what they answer is held."""
+    holding.take_back_drafts(session, _DRAFT, now, *those)
 
 
 def find_left_behind(session: Session, now: datetime) -> bool:
@@ -83,7 +88,9 @@ def find_left_behind(session: Session, now: datetime) -> bool:
     lost = select(col(MessageRow.id)).where(IN_FLIGHT, *_lost(now))
     changed = _GONE.where(col(ConnectionRow.status_at) > now - _CHANGED_LATELY)
     reminders = select(col(ReminderRow.id)).where(col(ReminderRow.ended_at).is_(None), *_unheld(ReminderRow))
-    return _any(session, sends) or _any(session, lost) or (_any(session, changed) and _any(session, reminders))
+    if any(_any(session, rows) for rows in (sends, lost, select(col(MessageRow.id)).where(DRAFTED, _LEFT))):
+        return True
+    return _any(session, changed) and _any(session, reminders)
 
 
 def _any(session: Session, rows: Select[str]) -> bool:
@@ -91,11 +98,13 @@ def _any(session: Session, rows: Select[str]) -> bool:
 
 
 def settle_left_behind(session: Session, now: datetime) -> None:
-    """Of numbers that are gone: holds sends and reminders that were accepted at that moment, and says of what their
-    links have never recorded that nobody knows what became of it.
+    """Of numbers that are gone: holds sends and reminders that were accepted at that moment, and replies that came
+    back to it; and says of what their links have never recorded that nobody knows what became of it.
     """
     holding.hold_sends(session, SWITCHED, *_unheld(SendRow))
     holding.hold_reminders(session, SWITCHED, *_unheld(ReminderRow))
+    lock_ahead(session, col(ChatRow.id).in_(select(col(MessageRow.chat_id)).where(DRAFTED, _LEFT).scalar_subquery()))
+    take_back_drafts(session, now, _LEFT)
     events = holding.leave_in_flight(session, _IN_FLIGHT, now, *_lost(now))
     session.flush()
     append_events(session, events)
@@ -111,6 +120,7 @@ def _lost(now: datetime) -> tuple[ColumnElement[bool], ...]:
 
 
 _GONE = select(col(ConnectionRow.id)).where(~col(ConnectionRow.active))
+_LEFT = col(MessageRow.connection_id).in_(_GONE)
 
 
 # ---------------------------------------------------------------- going on over another number

@@ -74,6 +74,7 @@ async def test_qr_is_told_as_text_and_as_pictures_until_it_is_scanned(tenant: Te
     told = await state(tenant)
     assert (told["qr"], told["expiresAt"]) == (QR, "2026-11-20T18:05:05.678Z")
     assert "scan" in told["reason"]
+    assert (await tenant.get("/connection")).headers["cache-control"] == "no-store"
     png, svg = await tenant.get("/connection/qr.png"), await tenant.get("/connection/qr.svg")
     assert (png.headers["content-type"], png.content[:4]) == ("image/png", b"\x89PNG")
     assert svg.headers["content-type"] == "image/svg+xml"

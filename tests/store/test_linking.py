@@ -346,6 +346,27 @@ async def test_message_on_its_way_is_its_links_to_record(database: Database) -> 
     assert (await stage.message(came_back.recipients[0].message_id)).connection_id == phone.connection.id
 
 
+@pytest.mark.parametrize("swept", [False, True], ids=["recorded after the switch", "recorded at that moment"])
+async def test_reply_that_comes_back_after_the_switch_is_held(database: Database, swept: bool) -> None:
+    stage = await set_stage(database, bot_new_chats=True)
+    await stage.receive(incoming("hola"))
+    draft = await stage.answer()
+    attempt = await stage.claim_message(draft)
+    phone = await switched(stage)
+    if swept:
+        came_back = update(MessageRow).where(col(MessageRow.id) == draft).values(status="queued", attempt_id=None)
+        await database.write(lambda session: session.execute(came_back))
+        await stage.work.settle_left_behind(at(1))
+    else:
+        await stage.record(not_sent(attempt))
+    assert (await stage.message(draft)).status == MessageStatus.CANCELLED
+    holds = SqlHoldStore(database)
+    held = await holds.list_held()
+    assert [(one.kind, one.reason) for one in held] == [(HeldKind.CHAT, "switched")]
+    await holds.resume(held, NOW)
+    assert (await stage.message(await phone.answer())).connection_id == phone.connection.id
+
+
 async def test_what_a_dead_link_has_never_recorded_is_unconfirmed_after_a_while(database: Database) -> None:
     stage = await set_stage(database)
     accepted = await stage.accept()
