@@ -47,8 +47,8 @@ def to_send_error(words: str) -> SendError:
 
 
 def may_hide_a_send(words: str) -> bool:
-    """Whether the library also says so after the message was on the wire: where it was cut off, and the library wrote it
-    once more to a connection that was not there yet.
+    """Whether the library also says so after the message was on the wire: where it was cut off, and the library wrote
+    it once more to a connection that was not there yet.
     """
     words = words.lower()
     return "websocket not connected" in words and "failed to get device list" not in words
