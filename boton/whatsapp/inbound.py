@@ -48,6 +48,14 @@ def read_event(event: Any, known: Knowledge) -> Sequence[Said]:
     return ()
 
 
+def read_unreadable(event: Any, known: Knowledge) -> Sequence[Said]:
+    """What is left of an event that `read_event` fails on: that a person wrote something."""
+    if event.DESCRIPTOR.name != "Message":
+        return ()
+    inbound = _to_inbound(event.Info, UNREADABLE, known)
+    return () if inbound is None else (inbound,)
+
+
 def is_for_us(event: Any) -> bool:
     """Whether an event is worth keeping: groups, broadcasts, channels and status posts are not even journalled."""
     match event.DESCRIPTOR.name:

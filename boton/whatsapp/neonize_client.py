@@ -18,7 +18,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from boton.errors import ConnectionAway, GatewayAbsent
+from boton.errors import ConnectionAway, GatewayAbsent, ProcessSpent
 from boton.whatsapp.device_store import DeviceStore
 from boton.whatsapp.journal import Journal, note_event
 from boton.whatsapp.pairing import Paired, Pairing, PairingFailed, PairingStep
@@ -64,6 +64,9 @@ logging.getLogger("neonize.utils.log").setLevel(logging.ERROR)  # also what the 
 _THREADS = 32
 """The library holds one for good, and one for each call. The loop's own few would be used up by other work."""
 
+_SENDS = 16
+"""So many at once: sends that hang hold their threads, and stopping them takes one more."""
+
 _ASK_SECONDS = 30.0
 _STOP_SECONDS = 65.0
 _SETTLE_SECONDS = 1.0
@@ -97,11 +100,17 @@ class NeonizeClient:
         self._started = False
         self._stopping = asyncio.Lock()
         self._calls: set[asyncio.Future[Any]] = set()
+        self._sends = asyncio.Semaphore(_SENDS)
+        self._stuck = False
         self.connects = 0
 
     async def connect(self) -> None:
-        """Begins to connect, after a stop of what was before; events and `on_end` tell how it goes."""
+        """Begins to connect, after a stop of what was before; events and `on_end` tell how it goes. Raises ProcessSpent
+        when that did not stop.
+        """
         await self.stop()
+        if self._stuck:
+            raise ProcessSpent("The library did not stop.")
         self.connects += 1
         self._task = await self._raw.connect()
         self._task.add_done_callback(self._ended)
@@ -114,7 +123,7 @@ class NeonizeClient:
                 return
             if self._calls:  # the library's map of clients is unguarded: calls that have just begun get past it
                 await asyncio.wait(self._calls, timeout=_SETTLE_SECONDS)
-            await _bounded(self._raw.stop(), _STOP_SECONDS)
+            self._stuck = not await _bounded(self._raw.stop(), _STOP_SECONDS)
             await asyncio.wait({self._task}, timeout=_SETTLE_SECONDS)
             self._task = None
 
@@ -131,7 +140,17 @@ class NeonizeClient:
         """The message's id and WhatsApp's time. done: is called when the attempt can no longer reach the wire, which
         after Wedged is later. Raises ConnectionAway, CallFailed, Wedged.
         """
-        answer = await self._call(lambda: self._raw.send_message(to_proto(to), message), seconds, done)
+        try:
+            await self._sends.acquire()
+        except asyncio.CancelledError:
+            done()
+            raise
+
+        def over() -> None:
+            self._sends.release()
+            done()
+
+        answer = await self._call(lambda: self._raw.send_message(to_proto(to), message), seconds, over)
         return answer.ID, datetime.fromtimestamp(answer.Timestamp, UTC)
 
     async def look_up(self, phone: str) -> str | None:
@@ -296,12 +315,13 @@ class _Room(ThreadPoolExecutor):
     """The default executor of a loop that drives the library."""
 
 
-async def _bounded(call: Awaitable[Any], seconds: float) -> None:
-    """Waits for a call of the library, but not for ever."""
+async def _bounded(call: Awaitable[Any], seconds: float) -> bool:
+    """Waits for a call of the library, but not for ever: whether it ended."""
     future = asyncio.ensure_future(call)
     await asyncio.wait({future}, timeout=seconds)
     if future.done() and not future.cancelled() and future.exception() is not None:
         log.warning("library did not stop", extra={"reason": type(future.exception()).__name__})
+    return future.done()
 
 
 _DIGITS = re.compile(r"\d{6,}")

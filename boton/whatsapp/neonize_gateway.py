@@ -25,7 +25,7 @@ from boton.whatsapp.number import Number
 from boton.whatsapp.outbound import to_address, to_message
 from boton.whatsapp.reach import is_reachable
 from boton.whatsapp.refusals import NOT_ON_WHATSAPP, deserves_fresh_address, may_hide_a_send, to_send_error
-from boton.whatsapp.session import Patience, Session, ask_store
+from boton.whatsapp.session import Patience, Session, ask_store, in_own_thread
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ class NeonizeGateway:
             await self._session.unwedge(client, connects)
             raise OutcomeUnknown("A send hung; the connection is made anew.") from None
         try:
-            await asyncio.to_thread(number.journal.note_sent, attempt.id, message_id, at)
+            await in_own_thread(partial(number.journal.note_sent, attempt.id, message_id, at))
         except SQLAlchemyError as error:
             log.error("sent message not noted", extra={"reason": type(error).__name__})
         return Sent(whatsapp_id=message_id, at=at)

@@ -13,7 +13,7 @@ from boton.domain.jid import JID, PHONE_SERVER
 from boton.whatsapp.address_book import AddressBook
 from boton.whatsapp.attempts import Attempts
 from boton.whatsapp.device_store import Device, DeviceStore
-from boton.whatsapp.inbound import Said, read_event
+from boton.whatsapp.inbound import Said, read_event, read_unreadable
 from boton.whatsapp.journal import Journal, RawEvent, note_event
 from boton.whatsapp.line import Line
 from boton.whatsapp.neonize_client import parse_event
@@ -76,11 +76,12 @@ class Number:
         return []
 
     def _convert(self, raw: RawEvent) -> Sequence[Said]:
-        """What cannot be understood must not keep back what comes after it."""
-        try:
-            return read_event(parse_event(raw.code, raw.payload), self)
-        except SQLAlchemyError:
-            raise
-        except Exception:
-            log.exception("event not understood", extra={"event": raw.code})
-            return ()
+        """What cannot be understood must not keep back what comes after it, and a customer's message is never lost."""
+        for read in (read_event, read_unreadable):
+            try:
+                return read(parse_event(raw.code, raw.payload), self)
+            except SQLAlchemyError:
+                raise
+            except Exception:
+                log.exception("event not understood", extra={"event": raw.code})
+        return ()

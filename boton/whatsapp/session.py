@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -46,10 +47,18 @@ class Patience:
     silence: float = 600.0
 
 
+_OWN_THREADS = ThreadPoolExecutor(8, "boton-store")
+"""Not the loop's: calls of the library that hang may hold all of those."""
+
+
+async def in_own_thread(work: Callable[[], T]) -> T:
+    return await asyncio.get_running_loop().run_in_executor(_OWN_THREADS, work)
+
+
 async def ask_store(question: Callable[[], T]) -> T:
     """In a thread. Raises ConnectionAway where the device store fails: nothing can be sent without it."""
     try:
-        return await asyncio.to_thread(question)
+        return await in_own_thread(question)
     except SQLAlchemyError as error:
         raise ConnectionAway(f"The device store is out of reach ({type(error).__name__}).") from None
 
@@ -94,8 +103,8 @@ class Session:
         if client is not None:
             await client.stop()
         if client is None or client.is_idle:
-            await asyncio.to_thread(self._ownership.leave)
-        await asyncio.to_thread(self._store.close)
+            await in_own_thread(self._ownership.leave)
+        await in_own_thread(self._store.close)
 
     async def ready(self, epoch: int | None = None) -> tuple[NeonizeClient, Number]:
         """For a request, of that epoch. Raises SessionReplaced, ConnectionAway."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 
 import pytest
 from sqlalchemy import text
@@ -99,6 +100,45 @@ async def test_send_that_hangs_is_given_up_and_the_connection_made_anew(world: N
     await gateway.send_text(other)
     assert world.received(other.jid) == ["hola"]
     assert world.received(attempt.jid) == []
+
+
+async def test_many_hung_sends_do_not_keep_the_library_from_being_stopped(world: NeonizeWorld) -> None:
+    gateway = world.new_gateway(send=0.5, proof=0.1)
+    await gateway.open(1)
+    attempts = [attempt_for(world.new_customer()) for _ in range(40)]
+    world.network.faults = {"hang": True}
+    sends = [asyncio.create_task(gateway.send_text(attempt)) for attempt in attempts]
+    await until(lambda: world.network.under_way == 16, 10)
+    world.network.faults = {}
+
+    async with asyncio.timeout(10):
+        ends = await asyncio.gather(*sends, return_exceptions=True)
+        await gateway.open(1)
+        await gateway.send_text(attempt_for(world.new_customer()))
+
+    assert any(isinstance(end, OutcomeUnknown) for end in ends)
+    assert any(isinstance(end, ConnectionAway) for end in ends), "those who waited never reached the library"
+
+
+async def test_library_that_does_not_stop_asks_for_a_fresh_process(
+    played: NeonizeNetwork, world: NeonizeWorld, gateway: NeonizeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second client of it beside one that still runs would be an orphan that drives the same device."""
+    go, released = played.go, threading.Event()
+    stop = go.Stop
+
+    def hang(*arguments: object) -> object:
+        released.wait(10)
+        return stop(*arguments)
+
+    monkeypatch.setattr(go, "Stop", hang)
+    monkeypatch.setattr("boton.whatsapp.neonize_client._STOP_SECONDS", 0.1)
+    session_of(world).end_pump("gone")
+    await away(gateway)
+
+    with pytest.raises(ProcessSpent):
+        await gateway.open(1)
+    released.set()
 
 
 async def test_send_that_still_hangs_in_the_library_is_not_said_to_be_not_sent(world: NeonizeWorld) -> None:
@@ -458,6 +498,21 @@ async def test_event_nobody_understands_does_not_keep_back_the_next(
     world.customer_writes(world.new_customer(), "hola")
 
     assert inbound(await events_until(gateway, lambda seen: bool(inbound(seen))))[0].text == "hola"
+
+
+async def test_message_that_cannot_be_converted_is_told_as_unreadable(
+    world: NeonizeWorld, gateway: NeonizeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> None:
+        raise KeyError("a field of tomorrow")
+
+    monkeypatch.setattr("boton.whatsapp.inbound.read_content", fail)
+    customer = world.new_customer()
+    written = world.customer_writes(customer, "hola")
+
+    (said,) = inbound(await events_until(gateway, lambda seen: bool(inbound(seen))))
+
+    assert (said.jid, said.whatsapp_id, said.text) == (customer, written, "Message that could not be read")
 
 
 async def test_groups_are_stored_nowhere(world: NeonizeWorld, gateway: NeonizeGateway) -> None:
