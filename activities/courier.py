@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -215,6 +215,10 @@ class Courier:
         except ConnectionAway:
             return None
         return _to_result(attempt, outcome)
+
+    async def settle_all(self, attempts: Iterable[Attempt]) -> Sequence[Result | None]:
+        """Each as `settle` does. Together: each may wait a while for its receipt."""
+        return await asyncio.gather(*map(self.settle, attempts))
 
     def _lose(self) -> None:
         """Another link owns the number: nothing is claimed from here any more."""

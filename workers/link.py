@@ -289,10 +289,9 @@ class Link:
 
     async def _settle_all(self) -> None:
         """Settles what was left in flight. Raises ConnectionAway when the gateway cannot be asked."""
-        for attempt in await self._outbox.list_left_in_flight(self._connection.id, self._epoch + 1):
-            if self._may_still_end(attempt):
-                continue
-            result = await self._courier.settle(attempt)
+        left = await self._outbox.list_left_in_flight(self._connection.id, self._epoch + 1)
+        ended = [attempt for attempt in left if not self._may_still_end(attempt)]
+        for result in await self._courier.settle_all(ended):
             if result is None:
                 raise ConnectionAway("the gateway cannot be asked what became of earlier attempts")
             await self._courier.record(result)

@@ -217,3 +217,21 @@ async def test_attempt_is_under_way_from_its_claim_to_its_record(bench: Bench) -
     assert courier.is_under_way(attempt)
     await courier.record(result)
     assert not courier.is_under_way(attempt)
+
+
+async def test_attempts_left_open_wait_for_their_receipts_together(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    courier = bench.courier()
+    attempt = await bench.claim(courier)
+    everybody_asks = asyncio.Barrier(20)
+
+    async def find_outcome(_: object) -> Unsettled:
+        await everybody_asks.wait()
+        return Unsettled.UNKNOWN
+
+    monkeypatch.setattr(bench.gateway, "find_outcome", find_outcome)
+    async with asyncio.timeout(SECONDS):
+        results = await courier.settle_all([attempt] * 20)
+
+    assert [result and result.status for result in results] == [MessageStatus.UNCONFIRMED] * 20
