@@ -18,6 +18,7 @@ from boton.errors import (
     NumberRefused,
     OutcomeUnknown,
     RecipientRefused,
+    RefusedForNow,
     SessionReplaced,
     StaleEpoch,
 )
@@ -238,6 +239,10 @@ class Courier:
         except RecipientRefused as error:
             failure = MessageError(code=error.code, detail=error.detail)
             return Result(attempt=attempt, status=MessageStatus.FAILED, error=failure)
+        except RefusedForNow as error:
+            failure = MessageError(code=error.code, detail=error.detail)
+            again_at = self._clock() + _REFUSED_AGAIN
+            return Result(attempt=attempt, status=MessageStatus.QUEUED, error=failure, refused=True, again_at=again_at)
         except OutcomeUnknown:
             return await self._ask(attempt)
         except Exception:

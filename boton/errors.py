@@ -134,6 +134,13 @@ class NumberRefused(SendError):
         self.until = until
 
 
+class RefusedForNow(SendError):
+    """WhatsApp did not take this message, for a reason that passes. Worth a few tries more."""
+
+    code = "refused_for_now"
+    definitely_not_sent = True
+
+
 class OutcomeUnknown(SendError):
     """The message may or may not have left (lost ack, time-out). Ask `find_outcome`."""
 

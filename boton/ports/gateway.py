@@ -24,8 +24,8 @@ class WhatsAppGateway(Protocol):
         """
 
     async def send_text(self, attempt: Attempt) -> Sent:
-        """Sends one attempt. Raises ConnectionAway, RecipientRefused, NumberRefused, SessionReplaced (definitely
-        not sent) or OutcomeUnknown (ask `find_outcome`). Never deduplicates by itself.
+        """Sends one attempt. Raises ConnectionAway, RecipientRefused, NumberRefused, RefusedForNow, SessionReplaced
+        (definitely not sent) or OutcomeUnknown (ask `find_outcome`). Never deduplicates by itself.
         """
 
     async def find_outcome(self, attempt: Attempt) -> Outcome:

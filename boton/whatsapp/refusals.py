@@ -12,14 +12,25 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from boton.domain.connections import ConnectionStatus
-from boton.errors import ConnectionAway, NumberLost, NumberRefused, OutcomeUnknown, RecipientRefused, SendError
+from boton.errors import (
+    ConnectionAway,
+    NumberLost,
+    NumberRefused,
+    OutcomeUnknown,
+    RecipientRefused,
+    RefusedForNow,
+    SendError,
+)
 
 NOT_ON_WHATSAPP = "not_on_whatsapp"
 
 _ANSWERED = re.compile(r"server returned error (\d+)")
 
-_NOT_FOR_THIS_RECIPIENT = {400, 403, 404, 479}
+_NOT_FOR_THIS_RECIPIENT = {404, 479}
 """Stale keys or a stale address: worth one more try with a fresh look-up, then permanent for the recipient."""
+
+_PASSING = {400, 403}
+"""Seen for a recipient for a while, then gone."""
 
 _BEFORE_THE_WIRE: tuple[tuple[str, Callable[[], SendError]], ...] = (
     ("no lid found", lambda: RecipientRefused(NOT_ON_WHATSAPP, "There is no WhatsApp under this number.")),
@@ -65,6 +76,8 @@ def _to_answered(code: int) -> SendError:
     """WhatsApp's own answer: the message was not accepted."""
     if code in _NOT_FOR_THIS_RECIPIENT:
         return RecipientRefused(f"refused_{code}", f"WhatsApp does not accept this recipient ({code}).")
+    if code in _PASSING or code >= 500:
+        return RefusedForNow(f"WhatsApp did not take the message ({code}).")
     return NumberRefused(code, f"WhatsApp refused this number ({code}).")
 
 

@@ -16,6 +16,7 @@ from boton.errors import (
     NumberRefused,
     OutcomeUnknown,
     RecipientRefused,
+    RefusedForNow,
     SessionReplaced,
 )
 from boton.ports import Idle, Result
@@ -39,6 +40,7 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (None, "sent", None),
         (ConnectionAway("away"), "queued", None),
+        (RefusedForNow("did not take it (503)"), "queued", None),
         (RecipientRefused("not_on_whatsapp", "not on WhatsApp"), "failed", "not_on_whatsapp"),
         (NumberRefused(463, "the number is restricted"), "failed", "number_refused"),
     ],

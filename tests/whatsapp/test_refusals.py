@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from boton.domain.connections import ConnectionStatus
-from boton.errors import ConnectionAway, NumberRefused, OutcomeUnknown, RecipientRefused, SendError
+from boton.errors import ConnectionAway, NumberRefused, OutcomeUnknown, RecipientRefused, RefusedForNow, SendError
 from boton.whatsapp.refusals import deserves_fresh_address, read_loss, to_send_error
 from tests.whatsapp import events
 
@@ -20,8 +20,9 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
         ("server returned error 463", NumberRefused, 463),
         ("server returned error 429", NumberRefused, 429),
         ("server returned error 402", NumberRefused, 402),
-        ("server returned error 400", RecipientRefused, "refused_400"),
-        ("server returned error 403", RecipientRefused, "refused_403"),
+        ("server returned error 400", RefusedForNow, None),
+        ("server returned error 403", RefusedForNow, None),
+        ("server returned error 503", RefusedForNow, None),
         ("server returned error 479", RecipientRefused, "refused_479"),
         ("no LID found for 5491112345678@s.whatsapp.net from server", RecipientRefused, "not_on_whatsapp"),
         ("failed to get device list: 429: rate-overlimit", NumberRefused, 429),
