@@ -13,6 +13,7 @@ from temporalio import activity
 from boton.ports import ConnectionSteps
 
 _BEAT_SECONDS = 1.0
+_LAST_BEATS = 45
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,20 @@ class PairingActivities:
             while not pairing.done():
                 activity.heartbeat()
                 await asyncio.wait({pairing}, timeout=_BEAT_SECONDS)
+        except asyncio.CancelledError:
+            await _let_end(pairing)
+            raise
         finally:
             pairing.cancel()
             await asyncio.wait({pairing})
         pairing.result()
+
+
+async def _let_end(pairing: asyncio.Future[None]) -> None:
+    """A request that was withdrawn ends the linking by itself, and what was scanned is taken off the phone again."""
+    details = activity.cancellation_details()
+    if details is not None and details.cancel_requested:
+        for _ in range(_LAST_BEATS):
+            activity.heartbeat()
+            if (await asyncio.wait({pairing}, timeout=_BEAT_SECONDS))[0]:
+                return

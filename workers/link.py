@@ -44,6 +44,7 @@ from boton.settings import Settings, read_settings
 from boton.store.connections import SqlConnectionStore
 from boton.store.engine import Database, open_database
 from boton.store.inbox import SqlInboxStore
+from boton.store.linking import SqlLinkingStore
 from boton.store.outbox import SqlOutboxStore
 from boton.telemetry import Metrics, configure_logging, sdk_runtime, serve_metrics
 from workers.running import (
@@ -148,6 +149,7 @@ class Link:
         self._lost = self._failed = self._ended = False
         self._metrics = Metrics()
         self._connections = SqlConnectionStore(database)
+        self._linking = SqlLinkingStore(database)
         self._inbox = SqlInboxStore(database)
         self._outbox = SqlOutboxStore(database, settings.closing_times())
         self._gateway = gateway
@@ -197,12 +199,12 @@ class Link:
         return ENDED if self._ended else int(self._failed)
 
     async def _leave(self) -> None:
-        """A number that its business has logged out takes its device off the phone."""
+        """A number that its business has logged out takes its device off the phone; the store is told that it has."""
         try:
             async with asyncio.timeout(_LEAVE_SECONDS):
                 connection = await self._connections.fetch_connection(self._connection.id)
-                if not connection.active and connection.linked_at is None:
-                    await self._gateway.log_out()
+                if not connection.active and connection.linked_at is None and await self._gateway.log_out():
+                    await self._linking.confirm_log_out(self._connection.id, utc_now())
         except Exception as error:  # noqa: BLE001 - the session is closed in any case
             log.warning("not logged out", extra={"connection": self._connection.id, "reason": type(error).__name__})
         await self._gateway.close()

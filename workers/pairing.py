@@ -15,6 +15,8 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from boton.clock import utc_now
 from boton.domain.linking import AGAIN, LinkMethod, Pairing
 from boton.errors import BotonError, GatewayAbsent, NotFound, StaleEpoch
@@ -33,6 +35,11 @@ DEADLINE = 170.0
 
 _SPARE = 10.0
 _LOOK_SECONDS = 1.0
+_AFTER_SCAN = 40.0
+"""Seconds for what follows once the phone has taken the link: also, to take it off again."""
+
+_TRIES = 30
+_PAUSE = 1.0
 
 
 class Pair(Protocol):
@@ -89,15 +96,18 @@ async def link_phone(
         epoch, wanted = await store.begin_pairing(connection_id)
     except NotFound:
         return
+    scanned = asyncio.Event()
     watching = asyncio.create_task(_watch(store, connection_id, epoch))
-    linking = asyncio.create_task(_link(store, devices, connection_id, epoch, wanted, load, deadline))
+    linking = asyncio.create_task(_link(store, devices, connection_id, epoch, wanted, load, deadline, scanned))
     try:
         done, _ = await asyncio.wait(
             {watching, linking}, timeout=deadline + _SPARE, return_when=asyncio.FIRST_COMPLETED
         )
+        if linking not in done and scanned.is_set():
+            done, _ = await asyncio.wait({linking}, timeout=_AFTER_SCAN)
         if linking in done:
             linking.result()
-        elif not done:
+        elif not watching.done():
             await store.fail_pairing(connection_id, epoch, f"WhatsApp did not answer. {AGAIN}", utc_now())
     except StaleEpoch:
         log.info("the phone is not to be linked any more", extra={"connection": connection_id})
@@ -126,8 +136,12 @@ async def _link(
     wanted: Pairing,
     load: Callable[[], Pair],
     deadline: float,
+    scanned: asyncio.Event,
 ) -> None:
     async def tell(step: PairingStep) -> None:
+        if step.scanned:
+            scanned.set()
+            return
         await store.record_step(
             connection_id, epoch, qr=step.qr, code=step.code, expires_at=step.expires_at, now=utc_now()
         )
@@ -139,12 +153,31 @@ async def _link(
     except (PairingFailed, GatewayAbsent) as failed:
         await store.fail_pairing(connection_id, epoch, failed.detail, utc_now())
         return
-    if await store.finish_pairing(connection_id, epoch, paired.phone, utc_now()) is not None:
-        await _take_off(devices, connection_id, epoch)
+    taken = False
+    try:
+        taken = await _finish(store, connection_id, epoch, paired.phone) is None
+    finally:
+        if not taken:
+            await _take_off(devices, connection_id, epoch)
+
+
+async def _finish(store: PairingStore, connection_id: str, epoch: int, phone: str) -> str | None:
+    """Why the phone is not taken. It has the link already: a store that is away is asked again for a while."""
+    for left in reversed(range(_TRIES)):
+        try:
+            return await store.finish_pairing(connection_id, epoch, phone, utc_now())
+        except SQLAlchemyError as error:
+            log.warning("pairing not stored", extra={"connection": connection_id, "reason": type(error).__name__})
+            if not left:
+                raise
+        await asyncio.sleep(_PAUSE)
+    return None
 
 
 async def _take_off(devices: DeviceStore, connection_id: str, epoch: int) -> None:
-    """A phone that is not the wanted one forgets the device again; where that fails, the reason says what to do."""
+    """A phone that is not the wanted one, or that nobody wants any more, forgets the device again; where that fails,
+    the reason says what to do.
+    """
     from boton.whatsapp.neonize_gateway import NeonizeGateway
 
     gateway = NeonizeGateway(devices, connection_id)

@@ -12,7 +12,7 @@ from workers.links import ENVIRONMENT
 
 log = logging.getLogger(__name__)
 
-_LONGEST = 240.0
+_LONGEST = 260.0
 """Seconds; the process itself gives up well before."""
 
 

@@ -69,7 +69,8 @@ class Phone(WhatsAppGateway):
 
     async def show_typing(self, jid: str, seconds: float) -> None: ...
 
-    async def log_out(self) -> None: ...
+    async def log_out(self) -> bool:
+        return True
 
     async def close(self) -> None: ...
 

@@ -40,8 +40,10 @@ class WhatsAppGateway(Protocol):
     async def show_typing(self, jid: str, seconds: float) -> None:
         """Shows "typing…" to the customer; a nicety that never raises."""
 
-    async def log_out(self) -> None:
-        """Takes the device off the phone and ends the session; without one it only closes. Never raises."""
+    async def log_out(self) -> bool:
+        """Takes the device off the phone and ends the session; without one it only closes. Whether the phone was told.
+        Never raises.
+        """
 
     async def close(self) -> None:
         """Ends the session; safe to call twice."""

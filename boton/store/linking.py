@@ -26,7 +26,12 @@ from boton.store.tables import BusinessRow, ConnectionRow, PairingRow
 
 _TAKEN = "This phone belongs to another active connection; end that one first (DELETE /api/v1/connection)."
 _SWITCHED = "The business has gone to another number. What was queued for this one is held: `boton held list`."
-_LOGGED_OUT = "Logged out. What was queued for this number is held: `boton held list`."
+_HELD = "What was queued for this number is held: `boton held list`."
+_LOGGED_OUT = f"Logged out. {_HELD}"
+_NOT_CONFIRMED = (
+    "Logged out here; the phone has not confirmed it. If it still lists BOTON (WhatsApp, Linked devices), remove it "
+    f"there. {_HELD}"
+)
 
 Answer = Callable[[Connection, Pairing | None], dict[str, Any]]
 
@@ -56,6 +61,10 @@ class SqlLinkingStore:
 
     async def log_out(self, business_id: str, now: datetime) -> Connection | None:
         return await self._db.write(lambda session: _log_out(session, business_id, now))
+
+    async def confirm_log_out(self, connection_id: str, now: datetime) -> None:
+        """The phone was told. Changes nothing where the number was linked again meanwhile."""
+        await self._db.write(lambda session: _confirm_log_out(session, connection_id, now))
 
     async def fetch_pairing(self, connection_id: str) -> Pairing | None:
         return await self._db.read(lambda session: _fetch_pairing(session, connection_id))
@@ -96,11 +105,24 @@ def _log_out(session: Session, business_id: str, now: datetime) -> Connection | 
     active = [row for row in _lock_all(session, business_id) if row.active]
     events: list[NewEvent] = []
     for row in active:
+        reason = _NOT_CONFIRMED if _is_on_a_phone(row) else _LOGGED_OUT
         row.linked_at = None
-        events += retire(session, row, _LOGGED_OUT, now)
+        events += retire(session, row, reason, now)
     session.flush()
     append_events(session, events)
     return to_connection(active[0]) if active else None
+
+
+def _is_on_a_phone(row: ConnectionRow) -> bool:
+    """Whether a phone may list it: also one that has just scanned the code."""
+    linking = row.status == ConnectionStatus.LINKING
+    return row.gateway == Gateway.WHATSAPP and (row.linked_at is not None or linking)
+
+
+def _confirm_log_out(session: Session, connection_id: str, now: datetime) -> None:
+    row = session.get(ConnectionRow, connection_id, with_for_update=True, populate_existing=True)
+    if row is not None and not row.active and row.reason == _NOT_CONFIRMED:
+        append_events(session, change_status(row, ConnectionStatus.STOPPED, _LOGGED_OUT, now))
 
 
 def _lock_all(session: Session, business_id: str) -> Sequence[ConnectionRow]:

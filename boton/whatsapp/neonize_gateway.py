@@ -59,12 +59,19 @@ class NeonizeGateway:
             task.cancel()
         await self._session.close()
 
-    async def log_out(self) -> None:
-        """The device is taken off the phone; where WhatsApp cannot be told, its owner does that there."""
+    async def log_out(self) -> bool:
+        """The device is taken off the phone, and nothing of it stays here; where WhatsApp cannot be told, its owner
+        does that there.
+        """
+        told = False
         with contextlib.suppress(SendError, CallFailed, Wedged):
             client, _ = await self._session.ready()
             await client.logout()
+            told = True
         await self.close()
+        if told:
+            await self._session.forget()
+        return told
 
     # ------------------------------------------------------------ coming in
 

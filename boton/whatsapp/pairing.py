@@ -15,11 +15,13 @@ from boton.errors import BotonError
 class PairingStep:
     """What the owner of the phone is to be shown now: the QR code's content, or the pairing code (`QG4X-CMR2`).
 
-    It replaces the step before. expires_at: when the next step comes or the pairing fails.
+    It replaces the step before. scanned: there is nothing more to be shown, the phone has taken the link. expires_at:
+    when the next step comes or the pairing fails.
     """
 
     qr: str | None = None
     code: str | None = None
+    scanned: bool = False
     expires_at: datetime
 
 
@@ -49,6 +51,7 @@ class Pairing:
         self._ends_at = datetime.now(UTC) + timedelta(seconds=deadline)
         self._codes = 0
         self._paired: Paired | None = None
+        self._telling: asyncio.Future[None] | None = None
         self._end: asyncio.Future[Paired] = asyncio.get_running_loop().create_future()
 
     async def wait(self, connecting: asyncio.Future[Any]) -> Paired:
@@ -84,6 +87,7 @@ class Pairing:
             case "PairStatus" if event.Status == event.SUCCESS:
                 jid = f"{event.ID.User}:{event.ID.Device}@{event.ID.Server}"
                 self._paired = Paired(jid=jid, phone=event.ID.User)
+                self._telling = asyncio.ensure_future(self._tell(PairingStep(scanned=True, expires_at=self._ends_at)))
             case "PairStatus":
                 self._fail(PairingFailed("WhatsApp did not accept the link; try again."))
             case "Connected" if self._paired is not None and not self._end.done():

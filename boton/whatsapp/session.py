@@ -106,6 +106,15 @@ class Session:
             await in_own_thread(self._ownership.leave)
         await in_own_thread(self._store.close)
 
+    async def forget(self) -> None:
+        """After `close`, of a device that the phone has forgotten: its keys and its journal go."""
+        try:
+            await asyncio.to_thread(self._store.remove, self._connection_id)
+            await asyncio.to_thread(self._store.close)
+        except (SQLAlchemyError, OSError) as error:
+            extra = {"connection": self._connection_id, "reason": type(error).__name__}
+            log.warning("logged-out device not removed", extra=extra)
+
     async def ready(self, epoch: int | None = None) -> tuple[NeonizeClient, Number]:
         """For a request, of that epoch. Raises SessionReplaced, ConnectionAway."""
         client, number = self.opened()

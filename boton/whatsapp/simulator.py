@@ -83,8 +83,9 @@ class SimulatorGateway:
             body = {"epoch": self._epoch, "to": to_number(jid), "seconds": max(0.0, min(seconds, 60.0))}
             await self._ask("POST", "/typing", _nothing, body)
 
-    async def log_out(self) -> None:
+    async def log_out(self) -> bool:
         await self.close()
+        return True
 
     async def close(self) -> None:
         with contextlib.suppress(SendError):

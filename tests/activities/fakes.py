@@ -91,8 +91,9 @@ class ScriptedGateway:
         self.typed.append((jid, seconds))
         self.is_typing.set()
 
-    async def log_out(self) -> None:
+    async def log_out(self) -> bool:
         await self.close()
+        return True
 
     async def close(self) -> None: ...
 

@@ -263,6 +263,29 @@ async def test_logging_out_twice_and_an_unknown_business(database: Database) -> 
         await store.link(business.id, LinkRequest(gateway=Gateway.SIMULATOR), NOW, told)
 
 
+async def test_log_out_says_what_to_do_on_the_phone_until_the_phone_was_told(database: Database) -> None:
+    phone = await switched(await set_stage(database))
+    store = SqlLinkingStore(database)
+    await store.log_out(phone.business.id, NOW)
+    reason = (await phone.connections.fetch_connection(phone.connection.id)).reason
+    assert "Linked devices" in str(reason)
+    await store.confirm_log_out(phone.connection.id, NOW)
+    reason = (await phone.connections.fetch_connection(phone.connection.id)).reason
+    assert "Linked devices" not in str(reason)
+    assert str(reason).startswith("Logged out.")
+
+
+async def test_confirmation_that_comes_late_changes_nothing(database: Database) -> None:
+    phone = await switched(await set_stage(database))
+    store = SqlLinkingStore(database)
+    await store.log_out(phone.business.id, NOW)
+    await link(phone, LinkRequest(gateway=Gateway.WHATSAPP, phone=PHONE))
+    before = await now_linked(phone)
+    await store.confirm_log_out(phone.connection.id, NOW)
+    assert await now_linked(phone) == before
+    assert before.status is ConnectionStatus.LINKING
+
+
 # ---------------------------------------------------------------- what was queued for the old number
 
 

@@ -388,13 +388,14 @@ async def test_replaced_by_a_higher_epoch_it_does_not_fight(world: NeonizeWorld,
 
 async def test_logged_out_device_is_gone_and_without_a_connection_it_only_closes(world: NeonizeWorld) -> None:
     gateway = world.new_gateway()
-    await gateway.log_out()
+    assert not await gateway.log_out(), "the phone was not told"
     assert world.store.find_device(world.connection_id) is not None
 
     gateway = world.new_gateway()
     await gateway.open(1)
-    await gateway.log_out()
+    assert await gateway.log_out()
     assert world.store.find_device(world.connection_id) is None
+    assert list(world.store.folder.glob(f"{world.connection_id}*.db*")) == [], "its keys and its journal are gone"
     with pytest.raises(ConnectionAway):
         await gateway.read_events(0, 0)
 
