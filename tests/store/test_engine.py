@@ -13,6 +13,7 @@ from sqlalchemy import event, select, text, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlmodel import Session, col
 
+from boton.store import engine
 from boton.store.engine import Database, open_database
 from boton.store.tables import MetaRow
 
@@ -325,4 +326,22 @@ async def test_failed_commit_leaves_the_writer_fit(sqlite_url: str) -> None:
             await database.write(lambda session: session.connection().exec_driver_sql("INSERT INTO child VALUES (1)"))
         assert await database.write(_put("kept")) == "kept"
     finally:
+        await database.close()
+
+
+async def test_writer_who_waited_in_vain_for_the_lock_is_fit_again(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_LOCK_SECONDS", 0.05)
+    database = open_database(sqlite_url)
+    other = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
+    try:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(OperationalError):
+            await database.write(_put("locked out"))
+        other.execute("ROLLBACK")
+        assert await database.write(_put("kept")) == "kept"
+        assert await database.read(_keys) == ["kept"]
+    finally:
+        other.close()
         await database.close()
