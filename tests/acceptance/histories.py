@@ -70,8 +70,13 @@ def assert_clean(runs: list[Run], simulator: Simulator) -> None:
     assert len(forbidden) > 5, "nothing was said: this would prove nothing"
     for run in runs:
         told = "\n".join([json.dumps(run.listed), json.dumps(run.events), *decoded(run.listed), *decoded(run.events)])
-        assert [word for word in forbidden if word in told] == [], run.id
+        assert [said for said in forbidden if said in told and _by_itself(said).search(told)] == [], run.id
         assert _NUMBER.findall(told) == [], run.id
+
+
+def _by_itself(said: str) -> re.Pattern[str]:
+    """Not inside another word: a customer's "stop" is not told by "stopped"."""
+    return re.compile(rf"(?<!\w){re.escape(said)}(?!\w)")
 
 
 def personal_data(simulator: Simulator) -> set[str]:
