@@ -221,6 +221,22 @@ class Courier:
         """Each as `settle` does. Together: each may wait a while for its receipt."""
         return await asyncio.gather(*map(self.settle, attempts))
 
+    async def close_slow_lane(self, refused: NumberRefused) -> Closure | None:
+        """WhatsApp refused the number: bulk and first contacts wait. None: the store could not be told."""
+        code = str(refused.reason)
+        try:
+            closure = await self._outbox.close_slow_lane(
+                self._connection_id, self._epoch, code, refused.until, self._clock()
+            )
+        except StaleEpoch:
+            self._lose()
+            return None
+        except Exception as error:  # noqa: BLE001 - whatever the store's driver raises
+            log.warning("slow lane not closed", extra={"code": code, "reason": type(error).__name__})
+            return None
+        self._observer.refused(closure)
+        return closure
+
     def _lose(self) -> None:
         """Another link owns the number: nothing is claimed from here any more."""
         self._lost = True
@@ -235,7 +251,7 @@ class Courier:
             self._lose()
             return Result(attempt=attempt, status=MessageStatus.QUEUED)
         except NumberRefused as error:
-            return await self._close_lane(attempt, error)
+            return await self._refuse(attempt, error)
         except RecipientRefused as error:
             failure = MessageError(code=error.code, detail=error.detail)
             return Result(attempt=attempt, status=MessageStatus.FAILED, error=failure)
@@ -250,21 +266,13 @@ class Courier:
             return await self._ask(attempt)
         return Result(attempt=attempt, status=MessageStatus.SENT, sent=sent)
 
-    async def _close_lane(self, attempt: Attempt, refused: NumberRefused) -> Result:
+    async def _refuse(self, attempt: Attempt, refused: NumberRefused) -> Result:
         """A 463 is not tried again: that makes it worse. After anything else the message is due again."""
-        code = str(refused.reason)
         again_at = self._clock() + _REFUSED_AGAIN
-        try:
-            closure = await self._outbox.close_slow_lane(
-                self._connection_id, self._epoch, code, refused.until, self._clock()
-            )
-            self._observer.refused(closure)
+        closure = await self.close_slow_lane(refused)
+        if closure is not None:
             again_at = min(again_at, closure.until)
-        except StaleEpoch:
-            self._lose()
-        except Exception as error:  # noqa: BLE001 - whatever the store's driver raises
-            log.warning("slow lane not closed", extra={"code": code, "reason": type(error).__name__})
-        status = MessageStatus.FAILED if code == REACHOUT else MessageStatus.QUEUED
+        status = MessageStatus.FAILED if str(refused.reason) == REACHOUT else MessageStatus.QUEUED
         failure = MessageError(code=refused.code, detail=refused.detail)
         return Result(attempt=attempt, status=status, error=failure, refused=True, again_at=again_at)
 

@@ -155,13 +155,17 @@ class SessionReplaced(SendError):
 
 
 class NumberLost(BotonError):
-    """The number cannot be held any more (logged out, banned, replaced, outdated): `detail` says what to do."""
+    """The number cannot be held any more (logged out, banned, replaced, outdated): `detail` says what to do.
+
+    ban: closes the slow lane, too.
+    """
 
     code = "number_lost"
 
-    def __init__(self, status: ConnectionStatus, detail: str) -> None:
+    def __init__(self, status: ConnectionStatus, detail: str, ban: NumberRefused | None = None) -> None:
         super().__init__(detail)
         self.status = status
+        self.ban = ban
 
 
 class ProcessSpent(BotonError):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from boton.domain.connections import ConnectionStatus
 from boton.domain.jid import mask
-from boton.domain.pacing import refusal_label
+from boton.domain.pacing import REFUSAL_LABELS, refusal_label
 from boton.errors import BotonError
 from boton.metrics_text import MetricsServer, fetch_exposition, join_expositions, serve_text
 
@@ -126,6 +126,12 @@ class Metrics:
             ["status"],
             registry=registry,
         )
+        self._lanes_closed = Gauge(
+            "boton_slow_lanes_closed",
+            "Active numbers whose slow lane a refusal has closed, of the whole store: take the max.",
+            ["code"],
+            registry=registry,
+        )
         self._reconnects = Counter("boton_reconnects", "Sessions opened after the first.", registry=registry)
         self._turns = Counter("boton_turns", "Turns of the bot, by how they ended.", ["outcome"], registry=registry)
         self._takeovers = Counter("boton_takeovers", "Chats that a human took over.", registry=registry)
@@ -179,6 +185,11 @@ class Metrics:
         """How many active numbers the store has in each ConnectionStatus, 0 included: alerts compare with it."""
         for status in ConnectionStatus:
             self._numbers.labels(status.value).set(by_status.get(status.value, 0))
+
+    def set_lanes_closed(self, by_refusal: Mapping[str, int]) -> None:
+        """How many active numbers' slow lanes are closed, by REFUSAL_LABELS, 0 included."""
+        for label in REFUSAL_LABELS:
+            self._lanes_closed.labels(label).set(by_refusal.get(label, 0))
 
     def count_reconnect(self) -> None:
         self._reconnects.inc()

@@ -226,3 +226,12 @@ def test_every_status_of_a_number_is_told_so_that_alerts_have_something_to_compa
     assert 'boton_numbers{status="connected"} 3.0' in told
     assert 'boton_numbers{status="banned"} 0.0' in told
     assert told.count("boton_numbers{") == len(ConnectionStatus)
+
+
+def test_closed_slow_lanes_are_told_by_the_refusal_that_closed_them() -> None:
+    metrics = Metrics()
+    metrics.set_lanes_closed({"ban": 1, "463": 2})
+    metrics.set_lanes_closed({"ban": 1})
+    told = metrics.exposition()
+    assert 'boton_slow_lanes_closed{code="ban"} 1.0' in told
+    assert 'boton_slow_lanes_closed{code="463"} 0.0' in told

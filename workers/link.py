@@ -342,6 +342,8 @@ class Link:
     async def _end_with(self, lost: NumberLost) -> None:
         """The number cannot be held until a person acts: the store and the host are told why, and what to do."""
         log.warning("number lost", extra={"connection": self._connection.id, "status": lost.status})
+        if lost.ban is not None:
+            await self._courier.close_slow_lane(lost.ban)
         await self._note(lost.status, lost.detail)
         _end(lost.status, lost.detail)
         self._ended = True

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from boton.clock import utc_now
 from boton.domain.conversations import TurnStatus
+from boton.domain.pacing import refusal_label
 from boton.errors import ModelError, ModelMalformed, ModelMisconfigured
 from boton.ports import AssistantStore, ChatStep, ConnectionStore, LanguageModel, ModelAnswer, Prompt, WorkStore
 from boton.store.engine import Database
@@ -34,8 +35,10 @@ async def watch_numbers(connections: ConnectionStore, metrics: Metrics, stop: as
     """Keeps it told how the numbers are, also those that no link process speaks for."""
     while not stop.is_set():
         try:
-            active = await connections.list_active_connections()
-            metrics.set_numbers(Counter(one.as_seen(utc_now()).status.value for one in active))
+            active, now = await connections.list_active_connections(), utc_now()
+            metrics.set_numbers(Counter(one.as_seen(now).status.value for one in active))
+            closures = [one.slow_lane_closed(now) for one in active]
+            metrics.set_lanes_closed(Counter(refusal_label(one.code) for one in closures if one is not None))
         except Exception as error:  # noqa: BLE001 - the next look tells
             log.warning("numbers unknown", extra={"reason": type(error).__name__})
         await sleep_until(stop, _LOOK_EVERY)

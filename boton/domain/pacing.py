@@ -262,8 +262,8 @@ def limit_on(pacing: Pacing, linked_at: datetime, now: datetime) -> int | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClosingTimes:
-    """How long a refusal closes the slow lane. 463 doubles up to seven times its first; a ban tells its end. What
-    WhatsApp refuses for another reason counts as 429.
+    """How long a refusal closes the slow lane. 463 doubles up to seven times its first, and so long does a ban for good
+    (403, 406) close it; other bans tell their end as a rule. What WhatsApp refuses for another reason counts as 429.
     """
 
     after_463: timedelta = timedelta(hours=24)
@@ -287,7 +287,8 @@ class Closure:
 
 REACHOUT = "463"
 _TOO_FAST = "429"
-_BANS = {"101", "102", "103", "104", "106"}
+_BANS = {"101", "102", "103", "104", "106", "402", "403", "406"}
+_ENDLESS_BANS = {"403", "406"}
 _LONGEST = 7
 """Times the first closure."""
 
@@ -313,6 +314,8 @@ def _reachouts(last: Closure | None, times: ClosingTimes, now: datetime) -> int:
 def _length(code: str, count: int, times: ClosingTimes) -> timedelta:
     if code == REACHOUT:
         return times.after_463 * min(1 << (count - 1), _LONGEST)
+    if code in _ENDLESS_BANS:
+        return times.after_463 * _LONGEST
     return times.after_ban if code in _BANS else times.after_429
 
 
@@ -323,12 +326,15 @@ def closure_detail(code: str) -> str:
     if code == _TOO_FAST:
         return "WhatsApp says that this number writes too fast (429)."
     if code in _BANS:
-        return f"WhatsApp has banned this number for a while ({code})."
+        return f"WhatsApp has banned this number ({code})."
     return f"WhatsApp refuses this number for now ({code})."
 
 
+REFUSAL_LABELS = (REACHOUT, _TOO_FAST, "ban", "other")
+
+
 def refusal_label(code: str) -> str:
-    """A refusal as metrics name it: `463`, `429`, `ban` or `other`."""
+    """A refusal as metrics name it: one of REFUSAL_LABELS."""
     if code in _BANS:
         return "ban"
     return code if code in {REACHOUT, _TOO_FAST} else "other"

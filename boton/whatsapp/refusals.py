@@ -1,4 +1,4 @@
-"""What WhatsApp's and the library's errors mean: one table. Pure.
+"""What WhatsApp's and the library's errors mean: one table, by class. Pure.
 
 The library hands errors over as sentences. Their words stay here: some of them hold a number.
 """
@@ -6,9 +6,10 @@ The library hands errors over as sentences. Their words stay here: some of them 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 from boton.domain.connections import ConnectionStatus
@@ -24,25 +25,129 @@ from boton.errors import (
 
 NOT_ON_WHATSAPP = "not_on_whatsapp"
 
-_ANSWERED = re.compile(r"server returned error (\d+)")
 
-_NOT_FOR_THIS_RECIPIENT = {404, 479}
-"""Stale keys or a stale address: worth one more try with a fresh look-up, then permanent for the recipient."""
+class Kind(StrEnum):
+    """What an error asks for."""
 
-_PASSING = {400, 403}
-"""Seen for a recipient for a while, then gone."""
+    RECIPIENT = "permanent for the recipient"  # the message fails
+    NUMBER = "permanent for the number"  # nobody holds it until a person has acted; a ban closes the slow lane, too
+    PAUSE = "pause until"  # the slow lane closes until then; a ban also lets nobody connect
+    TRANSIENT = "transient"  # it is tried again
 
-_BEFORE_THE_WIRE: tuple[tuple[str, Callable[[], SendError]], ...] = (
-    ("no lid found", lambda: RecipientRefused(NOT_ON_WHATSAPP, "There is no WhatsApp under this number.")),
-    ("rate-overlimit", lambda: NumberRefused(429, "WhatsApp says that this number asks too much (429).")),
-    ("websocket not connected", lambda: ConnectionAway("WhatsApp is not connected.")),
-    ("not logged in", lambda: ConnectionAway("WhatsApp is not connected.")),
-    ("client is nil", lambda: ConnectionAway("The library has stopped.")),
-    ("doesn't contain a device jid", lambda: ConnectionAway("No phone is linked.")),
-    ("failed to get device list", lambda: ConnectionAway("WhatsApp did not tell the recipient's devices.")),
-    ("unknown user server", lambda: RecipientRefused("invalid", "WhatsApp knows no such address.")),
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """One row of the table. code: ours for a recipient's, WhatsApp's number for what closes the slow lane. status: how
+    the number stands from then on; None: it goes on.
+    """
+
+    kind: Kind
+    detail: str
+    code: str = ""
+    status: ConnectionStatus | None = None
+
+
+_LINK_AGAIN = "link the phone again (POST /api/v1/connection)."
+_AWAY = Meaning(Kind.TRANSIENT, "WhatsApp is not connected.")
+_STALE = "WhatsApp does not accept this recipient ({code})."
+_NOT_TAKEN = "WhatsApp did not take the message ({code})."
+_REFUSED = "WhatsApp refused this number ({code})."
+
+_UNLINKED = Meaning(Kind.NUMBER, f"No phone is linked any more: {_LINK_AGAIN}", status=ConnectionStatus.LOGGED_OUT)
+_REMOVED = Meaning(
+    Kind.NUMBER,
+    f"The device was removed on the phone, or WhatsApp logged it out: {_LINK_AGAIN}",
+    status=ConnectionStatus.LOGGED_OUT,
 )
-"""The attempt never reached the wire, and its call is over."""
+_LOCKED = Meaning(
+    Kind.NUMBER,
+    f"WhatsApp has locked the account (403): open WhatsApp on the phone, do what it asks for, then {_LINK_AGAIN}",
+    code="403",
+    status=ConnectionStatus.BANNED,
+)
+_BANNED = Meaning(
+    Kind.NUMBER,
+    f"WhatsApp has banned the account (406): ask for a review in the phone's WhatsApp, then {_LINK_AGAIN}",
+    code="406",
+    status=ConnectionStatus.BANNED,
+)
+_OUTDATED = Meaning(
+    Kind.NUMBER,
+    "WhatsApp does not accept this version of the library any more: install a newer version of BOTON, then connect "
+    "again.",
+    status=ConnectionStatus.OUTDATED,
+)
+_REPLACED = Meaning(
+    Kind.NUMBER,
+    "The same linked device is in use elsewhere, which took the connection over twice: stop the other one (an old "
+    "host, a restored backup), then connect again; or link the phone anew (POST /api/v1/connection).",
+    status=ConnectionStatus.REPLACED,
+)
+_FAILED = Meaning(
+    Kind.NUMBER,
+    f"WhatsApp refuses the connection for a reason unknown here: look at the phone, then {_LINK_AGAIN}",
+    status=ConnectionStatus.STOPPED,
+)
+
+
+def _ban(code: str, why: str = "") -> Meaning:
+    because = f", because {why}" if why else ""
+    detail = (
+        f"WhatsApp has banned this number ({code}) {{until}}{because}: write less to people who do not know you, wait "
+        "until the ban ends, then connect again (POST /api/v1/connection)."
+    )
+    return Meaning(Kind.PAUSE, detail, code, ConnectionStatus.BANNED)
+
+
+_ANSWERS: Mapping[int, Meaning] = {
+    400: Meaning(Kind.TRANSIENT, _NOT_TAKEN),  # seen for a recipient for a while, then gone; so is 403
+    403: Meaning(Kind.TRANSIENT, _NOT_TAKEN),
+    404: Meaning(Kind.RECIPIENT, _STALE, "refused_404"),  # stale keys or a stale address; so is 479
+    479: Meaning(Kind.RECIPIENT, _STALE, "refused_479"),
+    429: Meaning(Kind.PAUSE, _REFUSED, "429"),
+    463: Meaning(Kind.PAUSE, _REFUSED, "463"),
+}
+"""WhatsApp's own answer to a send, by its number: the message was not accepted."""
+
+_BEFORE_THE_WIRE: Mapping[str, Meaning] = {
+    "no lid found": Meaning(Kind.RECIPIENT, "There is no WhatsApp under this number.", NOT_ON_WHATSAPP),
+    "unknown user server": Meaning(Kind.RECIPIENT, "WhatsApp knows no such address.", "invalid"),
+    "rate-overlimit": Meaning(Kind.PAUSE, "WhatsApp says that this number asks too much (429).", "429"),
+    "websocket not connected": _AWAY,
+    "not logged in": _AWAY,
+    "client is nil": Meaning(Kind.TRANSIENT, "The library has stopped."),
+    "doesn't contain a device jid": Meaning(Kind.TRANSIENT, "No phone is linked."),
+    "failed to get device list": Meaning(Kind.TRANSIENT, "WhatsApp did not tell the recipient's devices."),
+}
+"""A failed send, by the library's words: the attempt never reached the wire, and its call is over."""
+
+_EVENTS: Mapping[str, Meaning] = {
+    "LoggedOut": _UNLINKED,
+    "LoggedOut LOGGED_OUT": _REMOVED,
+    "LoggedOut MAIN_DEVICE_GONE": _LOCKED,
+    "LoggedOut UNKNOWN_LOGOUT": _BANNED,
+    "ClientOutdated": _OUTDATED,
+    "ConnectFailure LOGGED_OUT": _REMOVED,
+    "ConnectFailure MAIN_DEVICE_GONE": _LOCKED,
+    "ConnectFailure UNKNOWN_LOGOUT": _BANNED,
+    "ConnectFailure CLIENT_OUTDATED": _OUTDATED,
+    "ConnectFailure BAD_USER_AGENT": _OUTDATED,
+    "ConnectFailure GENERIC": _FAILED,
+    "ConnectFailure TEMP_BANNED": _ban("402"),
+    "TemporaryBan SEND_TO_TOO_MANY_PEOPLE": _ban("101", "it wrote to too many people who do not have it as a contact"),
+    "TemporaryBan BLOCKED_BY_USERS": _ban("102", "too many people blocked it"),
+    "TemporaryBan CREATED_TOO_MANY_GROUPS": _ban("103", "it made too many groups with people who do not know it"),
+    "TemporaryBan SENT_TOO_MANY_SAME_MESSAGE": _ban("104", "it sent the same message to too many people"),
+    "TemporaryBan BROADCAST_LIST": _ban("106", "it sent too much to a broadcast list"),
+}
+"""What an event says of the number itself, by its name and its reason. Every other failure to connect (500, 503, an
+experiment of theirs) is transient: the library or the link tries again.
+"""
+
+
+# ---------------------------------------------------------------- a send that failed
+
+_ANSWERED = re.compile(r"server returned error (\d+)")
 
 
 def to_send_error(words: str) -> SendError:
@@ -50,11 +155,28 @@ def to_send_error(words: str) -> SendError:
     words = words.lower()
     answered = _ANSWERED.search(words)
     if answered:
-        return _to_answered(int(answered[1]))
-    for part, make in _BEFORE_THE_WIRE:
+        return _to_error(_read_answer(int(answered[1])), answered[1])
+    for part, meaning in _BEFORE_THE_WIRE.items():
         if part in words:
-            return make()
+            return _to_error(meaning)
     return OutcomeUnknown("WhatsApp did not confirm the message.")
+
+
+def _read_answer(code: int) -> Meaning:
+    """An unknown one of the server's own faults passes; any other may be meant for the number."""
+    unknown = Meaning(Kind.TRANSIENT, _NOT_TAKEN) if code >= 500 else Meaning(Kind.PAUSE, _REFUSED, str(code))
+    return _ANSWERS.get(code, unknown)
+
+
+def _to_error(meaning: Meaning, answer: str | None = None) -> SendError:
+    """answer: WhatsApp's number; None: the attempt did not get that far."""
+    detail = meaning.detail.format(code=answer)
+    match meaning.kind:
+        case Kind.RECIPIENT:
+            return RecipientRefused(meaning.code, detail)
+        case Kind.PAUSE:
+            return NumberRefused(int(meaning.code), detail)
+    return ConnectionAway(detail) if answer is None else RefusedForNow(detail)
 
 
 def may_hide_a_send(words: str) -> bool:
@@ -72,95 +194,45 @@ def deserves_fresh_address(error: SendError, known: str | None) -> bool:
     return error.code.startswith("refused_") or (error.code == NOT_ON_WHATSAPP and known is None)
 
 
-def _to_answered(code: int) -> SendError:
-    """WhatsApp's own answer: the message was not accepted."""
-    if code in _NOT_FOR_THIS_RECIPIENT:
-        return RecipientRefused(f"refused_{code}", f"WhatsApp does not accept this recipient ({code}).")
-    if code in _PASSING or code >= 500:
-        return RefusedForNow(f"WhatsApp did not take the message ({code}).")
-    return NumberRefused(code, f"WhatsApp refused this number ({code}).")
-
-
 # ---------------------------------------------------------------- the number itself
-
-_LINK_AGAIN = "link the phone again (POST /api/v1/connection)."
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """The number cannot be held any more until somebody acts."""
+    """The number cannot be held any more until somebody acts. ban: what closes the slow lane beside that."""
 
     status: ConnectionStatus
     reason: str
+    ban: NumberRefused | None = None
 
     def to_error(self) -> NumberLost:
-        return NumberLost(self.status, self.reason)
-
-
-UNLINKED = Loss(ConnectionStatus.LOGGED_OUT, f"No phone is linked any more: {_LINK_AGAIN}")
-REPLACED = Loss(
-    ConnectionStatus.REPLACED,
-    "The same linked device is in use elsewhere, which took the connection over twice: stop the other one (an old "
-    "host, a restored backup), then connect again; or link the phone anew (POST /api/v1/connection).",
-)
-_OUTDATED = Loss(
-    ConnectionStatus.OUTDATED,
-    "WhatsApp does not accept this version of the library any more: install a newer version of BOTON, then connect "
-    "again.",
-)
-_FAILED = Loss(
-    ConnectionStatus.STOPPED,
-    f"WhatsApp refuses the connection for a reason unknown here: look at the phone, then {_LINK_AGAIN}",
-)
+        return NumberLost(self.status, self.reason, self.ban)
 
 
 def read_loss(event: Any, now: datetime) -> Loss | None:
     """What an event of the library says about the number itself; None where it goes on, or comes back by itself."""
-    match event.DESCRIPTOR.name:
-        case "LoggedOut":
-            return _LOGOUTS.get(_reason_name(event), UNLINKED)
-        case "TemporaryBan":
-            return _banned(now + timedelta(seconds=event.Expire) if event.Expire > 0 else None)
-        case "ClientOutdated":
-            return _OUTDATED
-        case "ConnectFailure":
-            return _FAILURES.get(_reason_name(event))
-    return None
+    name = event.DESCRIPTOR.name
+    meaning = _EVENTS.get(f"{name} {_reason_name(event)}") or _EVENTS.get(name)
+    if meaning is None:
+        return None
+    lasts = event.Expire if name == "TemporaryBan" else 0
+    return _to_loss(meaning, now + timedelta(seconds=lasts) if lasts > 0 else None)
 
 
-def _banned(until: datetime | None) -> Loss:
-    end = "" if until is None else f" until {until.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-    return Loss(
-        ConnectionStatus.BANNED,
-        f"WhatsApp has banned this number{end}: write less to people who do not know you, wait until the ban ends, "
-        "then connect again.",
-    )
+def _to_loss(meaning: Meaning, until: datetime | None = None) -> Loss:
+    assert meaning.status is not None
+    end = "for a time that it does not tell" if until is None else f"until {until.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    reason = meaning.detail.format(until=end)
+    ban = NumberRefused(int(meaning.code), reason, until) if meaning.code else None
+    return Loss(meaning.status, reason, ban)
 
 
 def _reason_name(event: Any) -> str:
-    return str(event.DESCRIPTOR.fields_by_name["Reason"].enum_type.values_by_number[event.Reason].name)
+    field = event.DESCRIPTOR.fields_by_name.get("Reason") or event.DESCRIPTOR.fields_by_name.get("Code")
+    if field is None or field.enum_type is None:
+        return ""
+    return str(field.enum_type.values_by_number[getattr(event, field.name)].name)
 
 
-_LOGOUTS: Mapping[str, Loss] = {
-    "MAIN_DEVICE_GONE": Loss(
-        ConnectionStatus.BANNED,
-        f"WhatsApp has locked the account (403): open WhatsApp on the phone, do what it asks for, then {_LINK_AGAIN}",
-    ),
-    "UNKNOWN_LOGOUT": Loss(
-        ConnectionStatus.BANNED,
-        f"WhatsApp has banned the account (406): ask for a review in the phone's WhatsApp, then {_LINK_AGAIN}",
-    ),
-    "LOGGED_OUT": Loss(
-        ConnectionStatus.LOGGED_OUT, f"The device was removed on the phone, or WhatsApp logged it out: {_LINK_AGAIN}"
-    ),
-}
-_FAILURES: Mapping[str, Loss] = {
-    "LOGGED_OUT": _LOGOUTS["LOGGED_OUT"],
-    "MAIN_DEVICE_GONE": _LOGOUTS["MAIN_DEVICE_GONE"],
-    "UNKNOWN_LOGOUT": _LOGOUTS["UNKNOWN_LOGOUT"],
-    "CLIENT_OUTDATED": _OUTDATED,
-    "BAD_USER_AGENT": _OUTDATED,
-    "TEMP_BANNED": _banned(None),
-    "GENERIC": _FAILED,
-}
-"""What is missing here (500, 503, an experiment of theirs) passes."""
+UNLINKED = _to_loss(_UNLINKED)
+REPLACED = _to_loss(_REPLACED)

@@ -259,7 +259,16 @@ def test_clock_behind_the_linking_gives_the_first_days_limit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "length"), [("463", 24 * HOUR), ("429", HOUR / 4), ("102", 24 * HOUR), ("500", HOUR / 4)]
+    ("code", "length"),
+    [
+        ("463", DAY),
+        ("429", HOUR / 4),
+        ("102", DAY),
+        ("402", DAY),
+        ("403", 7 * DAY),
+        ("406", 7 * DAY),
+        ("500", HOUR / 4),
+    ],
 )
 def test_first_refusal_closes_the_lane_for_its_time(code: str, length: timedelta) -> None:
     closure = close_lane(None, code, None, TIMES, NOW)
@@ -328,7 +337,13 @@ def test_opened_by_hand_and_refused_again_closes_for_longer() -> None:
 
 @pytest.mark.parametrize(
     ("code", "label", "word"),
-    [("463", "463", "new contacts"), ("429", "429", "too fast"), ("104", "ban", "banned"), ("777", "other", "777")],
+    [
+        ("463", "463", "new contacts"),
+        ("429", "429", "too fast"),
+        ("104", "ban", "banned"),
+        ("406", "ban", "banned"),
+        ("777", "other", "777"),
+    ],
 )
 def test_closure_says_why_in_plain_words(code: str, label: str, word: str) -> None:
     assert refusal_label(code) == label

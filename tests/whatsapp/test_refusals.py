@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -53,11 +53,43 @@ def test_only_a_stale_address_is_looked_up_anew() -> None:
     assert deserves_fresh_address(to_send_error("no LID found for x"), None)
 
 
-def test_ban_tells_its_end() -> None:
+def test_ban_tells_its_end_and_why_and_closes_the_slow_lane_until_then() -> None:
     loss = read_loss(events.banned(3600), NOW)
     assert loss is not None
     assert loss.status is ConnectionStatus.BANNED
-    assert "until 2026-03-01 13:00 UTC" in loss.reason
+    assert "(101) until 2026-03-01 13:00 UTC, because it wrote to too many people" in loss.reason
+    assert loss.ban is not None
+    assert (loss.ban.reason, loss.ban.until) == (101, NOW + timedelta(hours=1))
+
+
+@pytest.mark.parametrize(
+    ("event", "code"),
+    [
+        (events.banned(0), 101),
+        (events.connect_failure("TEMP_BANNED"), 402),
+        (events.logged_out("MAIN_DEVICE_GONE"), 403),
+        (events.connect_failure("UNKNOWN_LOGOUT"), 406),
+    ],
+)
+def test_ban_without_an_end_closes_the_slow_lane_too(event: object, code: int) -> None:
+    loss = read_loss(event, NOW)
+    assert loss is not None
+    assert loss.ban is not None
+    assert (loss.ban.reason, loss.ban.until) == (code, None)
+    assert "{" not in loss.reason
+
+
+def test_every_ban_of_the_library_says_why() -> None:
+    bans = events.pb.TemporaryBan
+    reasons = {read_loss(bans(Code=code, Expire=60), NOW) for code in bans.TempBanReason.values()}
+    assert {loss.ban.reason for loss in reasons if loss and loss.ban} == {101, 102, 103, 104, 106}
+
+
+@pytest.mark.parametrize("event", [events.logged_out(), events.outdated(), events.connect_failure("GENERIC")])
+def test_number_that_is_not_banned_keeps_its_slow_lane(event: object) -> None:
+    loss = read_loss(event, NOW)
+    assert loss is not None
+    assert loss.ban is None
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -17,20 +18,24 @@ import pytest_asyncio
 from temporalio.worker import Worker
 
 from boton import names
+from boton.clock import utc_now
 from boton.domain.businesses import Business
 from boton.domain.connections import Connection, ConnectionStatus, Gateway
+from boton.domain.linking import LinkRequest
 from boton.domain.messages import Lane, MessageStatus
 from boton.domain.sends import NewRecipient
 from boton.ports import Page
 from boton.store.businesses import SqlBusinessStore
 from boton.store.chats import SqlChatStore
 from boton.store.connections import SqlConnectionStore
+from boton.store.linking import SqlLinkingStore
 from boton.store.sends import SqlSendStore
 from boton.temporal import sandbox_runner
 from boton.whatsapp.device_store import DeviceStore
 from boton.whatsapp.neonize_client import migrate
 from tests.store.builders import NOW, a_send
 from tests.waiting import eventually
+from tests.whatsapp import events
 from tests.whatsapp.devices import link_device
 from tests.whatsapp.network import FakeNetwork
 from tests.whatsapp.remote import played_links
@@ -109,6 +114,32 @@ async def is_up(world: World, one: Played, above: int = 0) -> Connection:
         return await SqlConnectionStore(world.database).fetch_connection(one.connection.id)
 
     return await eventually(fetch, lambda it: it.status is ConnectionStatus.CONNECTED and it.epoch > above)
+
+
+async def test_banned_number_stops_and_its_slow_lane_stays_closed_when_it_is_linked_again(
+    world: World, numbers: list[Played]
+) -> None:
+    number = numbers[0]
+    async with held([number]):
+        up = await is_up(world, number)
+        told_at = utc_now()
+        number.network.tell(events.banned(3600))
+
+        async def fetch() -> Connection:
+            return await SqlConnectionStore(world.database).fetch_connection(number.connection.id)
+
+        banned = await eventually(fetch, lambda it: it.status is ConnectionStatus.BANNED)
+    closure = banned.slow_lane_closed(utc_now())
+    assert closure is not None
+    assert closure.code == "101"
+    assert told_at <= closure.until - timedelta(hours=1) <= closure.at
+    assert f"until {closure.until:%Y-%m-%d %H:%M} UTC" in (banned.reason or "")
+    assert up.closure is None
+
+    again = LinkRequest(gateway=Gateway.WHATSAPP, phone=number.connection.phone)
+    await SqlLinkingStore(world.database).link(number.business.id, again, utc_now(), lambda *_: {})
+    connecting = await fetch()
+    assert (connecting.status, connecting.closure) == (ConnectionStatus.CONNECTING, closure)
 
 
 async def texts_of(world: World, one: Played) -> list[str]:
