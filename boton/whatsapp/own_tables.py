@@ -27,7 +27,7 @@ EPOCHS = Table(
     Column("host", String, nullable=False),
     Column("left_in_order", Boolean, nullable=False, default=False),
 )
-"""Every process that has opened a number. host: the folder where its lock file is."""
+"""Every process that has opened a number. host: the start of its machine and the file that it has locked there."""
 
 EVENTS = Table(
     "boton_events",

@@ -1,7 +1,13 @@
 """Who may drive a number: the process of its highest epoch. And which earlier processes are known to be dead.
 
-Each process holds a lock on a file of its own as long as it lives. Whoever can take that lock knows that it is gone. A
-process of another host is known to be gone only if it said so: nobody else can tell a dead host from a slow one.
+Each process holds a lock on a file of its own as long as it lives, and writes down which file that is: the machine's
+present start, the device, the inode. While the process lives nothing else can have all three. So whoever finds that
+very file in its own folder, and can take the lock, knows that the process is gone. A copy of the folder has other
+files, and the clone of a machine was started by itself: nothing that a copy takes along tells who a host is.
+
+Of everybody else it is not known: of a process on another host, or from before the machine was started anew, since a
+clone of the machine looks the same. They are dead once they said so, which those that live do soon after they were
+followed. Not to know costs a wait before the first connect, and the attempts that they left open stay unconfirmed.
 """
 
 from __future__ import annotations
@@ -13,7 +19,7 @@ import secrets
 from pathlib import Path
 
 from sqlalchemy import ColumnElement, delete, func, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from boton.errors import SessionReplaced
 from boton.whatsapp.device_store import DeviceStore
@@ -59,9 +65,10 @@ class Ownership:
             row = sql.execute(select(EPOCHS.c.host, EPOCHS.c.left_in_order).where(one)).one_or_none()
         if row is None or row.left_in_order:
             return True
-        if row.host != self._host() or not self._is_free(epoch):
+        if not self._is_free(epoch, row.host):
             return False
         self._note_left(epoch)
+        self._path(epoch).unlink(missing_ok=True)
         return True
 
     def is_predecessor_dead(self) -> bool:
@@ -76,19 +83,20 @@ class Ownership:
     def leave(self) -> None:
         """This process can send nothing any more. Only after the library was stopped."""
         for epoch, descriptor in self._locks.items():
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(SQLAlchemyError):  # then the free lock tells
                 self._note_left(epoch)
+                self._path(epoch).unlink(missing_ok=True)
             os.close(descriptor)
-            self._path(epoch).unlink(missing_ok=True)
         self._locks.clear()
 
     def _write_down(self, epoch: int) -> None:
-        host = self._host()
+        self._store.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(self._path(epoch), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        row = {"connection_id": self._connection_id, "epoch": epoch, "host": _identify(descriptor)}
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             with self._store.engine(self._connection_id).begin() as sql:
-                sql.execute(EPOCHS.insert().values(connection_id=self._connection_id, epoch=epoch, host=host))
+                sql.execute(EPOCHS.insert().values(**row))
         except (BlockingIOError, IntegrityError):
             os.close(descriptor)
             raise SessionReplaced("Another process has opened this number under the same epoch.") from None
@@ -102,17 +110,19 @@ class Ownership:
         with self._store.engine(self._connection_id).begin() as sql:
             sql.execute(update(EPOCHS).where(one).values(left_in_order=True))
 
-    def _is_free(self, epoch: int) -> bool:
-        """Whether nobody holds the lock of an epoch of this host."""
-        descriptor = os.open(self._path(epoch), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def _is_free(self, epoch: int, host: str) -> bool:
+        """Whether the lock's file is the very one that the process opened, and nobody holds it."""
+        try:
+            descriptor = os.open(self._path(epoch), os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return _identify(descriptor) == host
         except BlockingIOError:
             return False
         finally:
             os.close(descriptor)
-        self._path(epoch).unlink(missing_ok=True)
-        return True
 
     def _ours(self) -> ColumnElement[bool]:
         return EPOCHS.c.connection_id == self._connection_id
@@ -120,15 +130,16 @@ class Ownership:
     def _path(self, epoch: int) -> Path:
         return self._store.folder / f"{self._connection_id}.{epoch}.lock"
 
-    def _host(self) -> str:
-        """Names the folder of the lock files: two hosts have two, even on one machine."""
-        self._store.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = self._store.folder / "host"
-        if not path.exists():
-            fresh = path.with_suffix(f".{secrets.token_hex(4)}")
-            fresh.touch(mode=0o600)
-            fresh.write_text(secrets.token_hex(16))
-            with contextlib.suppress(FileExistsError):
-                os.link(fresh, path)  # whole or not at all, and only one wins
-            fresh.unlink()
-        return path.read_text()
+
+def _identify(descriptor: int) -> str:
+    """What no other file has as long as this one is open."""
+    file = os.fstat(descriptor)
+    return f"{_read_start_of_machine()}/{file.st_dev}/{file.st_ino}"
+
+
+def _read_start_of_machine() -> str:
+    """Another after each start, and on each machine. Where the system does not tell it, nobody is known to be dead."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return secrets.token_hex(16)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text, update
 
 from boton.domain.gateway import Sent
 from boton.errors import SessionReplaced
@@ -178,13 +181,15 @@ os.kill(os.getpid(), 9)
 """
 
 
-def take_and_die(store: DeviceStore, url: str) -> None:
-    subprocess.run([sys.executable, "-c", _TAKE_AND_DIE, store.folder.parent, url], timeout=60, check=False)
+def take_and_die(store: DeviceStore) -> None:
+    url = store._url.render_as_string(hide_password=False)
+    died = subprocess.run([sys.executable, "-c", _TAKE_AND_DIE, store.folder.parent, url], timeout=60, check=False)
+    assert died.returncode == -signal.SIGKILL
 
 
 def test_killed_process_is_known_to_be_dead_on_its_host_only(tmp_path: Path, empty_postgres_url: str) -> None:
     here, there = (DeviceStore(tmp_path / host, empty_postgres_url) for host in ("one", "two"))
-    take_and_die(here, empty_postgres_url)
+    take_and_die(here)
     elsewhere = Ownership(there, "con_1")
     elsewhere.take(2)
     assert not elsewhere.is_dead(1), "a dead host and a slow one look the same"
@@ -196,6 +201,83 @@ def test_killed_process_is_known_to_be_dead_on_its_host_only(tmp_path: Path, emp
     assert elsewhere.is_dead(1), "what one host found out, all know"
     here.close()
     there.close()
+
+
+@pytest.fixture
+def copied(open_store: Callable[[str], DeviceStore], tmp_path: Path) -> Callable[[str], DeviceStore]:
+    """The store as a host sees it that was made by copying the folder of host "one"."""
+
+    def copy(name: str) -> DeviceStore:
+        store = open_store("one")
+        if store.is_shared:
+            shutil.copytree(tmp_path / "one", tmp_path / name)
+            return open_store(name)
+        shutil.copytree(store.folder, tmp_path / name / "whatsapp")
+        return DeviceStore(tmp_path / name, f"sqlite:///{tmp_path / name / 'boton.db'}")
+
+    return copy
+
+
+def test_copy_of_a_folder_does_not_take_the_living_for_dead(
+    store: DeviceStore, copied: Callable[[str], DeviceStore]
+) -> None:
+    living = Ownership(store, "con_1")
+    living.take(1)
+    there = copied("copy")
+    successor = Ownership(there, "con_1")
+    successor.take(2)
+
+    assert not successor.is_dead(1)
+    assert not successor.is_predecessor_dead()
+    there.close()
+
+
+def test_copy_of_a_folder_does_not_know_whether_the_killed_are_dead(
+    store: DeviceStore, copied: Callable[[str], DeviceStore]
+) -> None:
+    take_and_die(store)
+    there = copied("copy")
+
+    assert not Ownership(there, "con_1").is_dead(1)
+    assert Ownership(store, "con_1").is_dead(1), "the folder itself does"
+    there.close()
+
+
+def test_file_that_was_put_in_the_place_of_a_lock_tells_nothing(store: DeviceStore, tmp_path: Path) -> None:
+    """A folder that was brought back from a copy."""
+    living = Ownership(store, "con_1")
+    living.take(1)
+    shutil.copytree(store.folder, tmp_path / "kept")
+    (store.folder / "con_1.1.lock").unlink()
+    assert not Ownership(store, "con_1").is_dead(1)
+    shutil.copy(tmp_path / "kept" / "con_1.1.lock", store.folder)
+    assert not Ownership(store, "con_1").is_dead(1)
+
+
+def test_machine_that_was_started_again_does_not_know_who_died(store: DeviceStore) -> None:
+    """The clone of a machine has everything of it, down to the numbers of its files, and was started later."""
+    take_and_die(store)
+    with store.engine("con_1").begin() as sql:
+        before = sql.execute(select(EPOCHS.c.host)).scalar_one()
+        now = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        assert now in before
+        sql.execute(update(EPOCHS).values(host=before.replace(now, str(uuid.uuid4()))))
+
+    assert not Ownership(store, "con_1").is_dead(1)
+
+
+def test_process_that_could_not_say_that_it_left_is_known_by_its_lock(
+    store: DeviceStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leaving = Ownership(store, "con_1")
+    leaving.take(1)
+    with store.engine("con_1").begin() as sql:
+        sql.execute(text("ALTER TABLE boton_epochs RENAME TO away"))
+    leaving.leave()
+    with store.engine("con_1").begin() as sql:
+        sql.execute(text("ALTER TABLE away RENAME TO boton_epochs"))
+
+    assert Ownership(store, "con_1").is_dead(1)
 
 
 # ------------------------------------------------------------ the journal

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -55,6 +56,25 @@ async def test_attempts_of_a_host_that_may_live_are_settled_when_it_has_left(wor
     assert await second.find_outcome(claimed) is Unsettled.UNKNOWN
     await first.close()
     assert await second.find_outcome(claimed) is Unsettled.NOT_SENT
+
+
+async def test_host_made_from_a_copy_of_anothers_folder_is_another_host(world: NeonizeWorld) -> None:
+    """Both live: what the one has under way is not sent by the other, which sends its own none the less."""
+    first = world.new_gateway("one")
+    await first.open(1)
+    claimed = attempt_for(world.new_customer(), epoch=1)
+    shutil.copytree(world.new_store("one").folder.parent, world.new_store("copy").folder.parent)
+    copy = world.new_gateway("copy")
+    await copy.open(2)
+
+    assert await copy.find_outcome(claimed) is Unsettled.UNKNOWN
+    own = attempt_for(world.new_customer(), epoch=2)
+    await copy.send_text(own)
+    assert world.received(own.jid) == [own.text]
+    with pytest.raises(SessionReplaced):
+        await first.send_text(claimed)
+    await first.close()
+    assert await copy.find_outcome(claimed) is Unsettled.NOT_SENT
 
 
 async def test_next_host_finds_the_device_the_journal_and_the_proofs(world: NeonizeWorld) -> None:
