@@ -143,7 +143,11 @@ class ConfigIn(Body):
     conversation_hours: int | None = Field(None, ge=1, le=HOURS_OF_A_MONTH)
     opt_out_words: (
         Annotated[list[Annotated[str, Field(min_length=1, max_length=50, pattern=r"\S")]], Field(max_length=50)] | None
-    ) = None
+    ) = Field(
+        None,
+        description="a customer whose whole message is one of these gets no marketing any more; case, accents left "
+        "out, and signs or emoji around it do not matter",
+    )
     send_ttl_hours: int | None = Field(None, ge=1, le=HOURS_OF_A_MONTH)
     answer_within_minutes: int | None = Field(None, ge=1, le=10_080)
     daily_token_budget: int | None = Field(

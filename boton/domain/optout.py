@@ -9,7 +9,7 @@ from collections.abc import Iterable
 def is_opt_out(text: str, words: Iterable[str]) -> bool:
     """Whether the whole message is one of the business's opt-out words, however it is written."""
     said = _bare(text)
-    return said != "" and said in {_bare(word) for word in words}
+    return said != "" and any(said in (word, _without_accents(word)) for word in map(_bare, words))
 
 
 def confirmation(language: str | None, business_name: str) -> str:
@@ -41,16 +41,28 @@ _CONFIRMATIONS = {"es": _SPANISH, "en": _ENGLISH, "pt": _PORTUGUESE}
 """Each with the name of the business, and without one."""
 
 
+_EMOJI_STYLE = "\ufe0f"
+"""Follows some signs, to have them shown as emoji."""
+
+
 def _bare(text: str) -> str:
-    """Without case, and without spaces, punctuation and invisible characters around it."""
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    """Without case, and without spaces, punctuation, emoji and invisible characters around it; what is nothing else
+    stays.
+    """
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).replace(_EMOJI_STYLE, "")
     start, end = 0, len(folded)
     while start < end and _is_around(folded[start]):
         start += 1
     while end > start and _is_around(folded[end - 1]):
         end -= 1
-    return " ".join(folded[start:end].split())
+    return " ".join((folded[start:end] or folded).split())
 
 
 def _is_around(character: str) -> bool:
-    return unicodedata.category(character)[0] in "PZC"
+    return unicodedata.category(character)[0] in "PZCS"
+
+
+def _without_accents(text: str) -> str:
+    """As many write it on a phone."""
+    parts = unicodedata.normalize("NFKD", text)
+    return unicodedata.normalize("NFKC", "".join(char for char in parts if not unicodedata.combining(char)))

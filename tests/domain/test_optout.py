@@ -8,7 +8,21 @@ from boton.domain.optout import confirmation, is_opt_out
 
 @pytest.mark.parametrize(
     "text",
-    ["STOP", "stop", " Baja.\n", "¡BAJA!", "*Unsubscribe*", "«baja»", "\u200bSTOP\u200b", "ＳＴＯＰ", '"stop"...'],
+    [
+        "STOP",
+        "stop",
+        " Baja.\n",
+        "¡BAJA!",
+        "*Unsubscribe*",
+        "~baja~",
+        "«baja»",
+        "\u200bSTOP\u200b",
+        "ＳＴＯＰ",
+        '"stop"...',
+        "STOP 🛑",
+        "🙏🏽 baja",
+        "Baja ❤\ufe0f",
+    ],
 )
 def test_whole_message_is_an_opt_out_however_it_is_written(text: str) -> None:
     assert is_opt_out(text, DEFAULT_OPT_OUT_WORDS)
@@ -25,6 +39,9 @@ def test_whole_message_is_an_opt_out_however_it_is_written(text: str) -> None:
         "stop stop",
         "bajar",
         "BAJA el precio",
+        "bajá",
+        "🛑",
+        "👍",
         "CANCELAR",
         "Cancelar.",
         "no",
@@ -39,13 +56,25 @@ def test_words_of_the_business_replace_the_default() -> None:
     assert is_opt_out("NO MÁS", words)
     assert is_opt_out("no ma\u0301s.", words)
     assert is_opt_out("cancelar", words)
-    assert not is_opt_out("no mas", words)
+    assert is_opt_out("no mas", words)
     assert not is_opt_out("STOP", words)
     assert not is_opt_out("STOP", ())
 
 
 def test_word_of_signs_alone_is_not_what_every_sign_says() -> None:
     assert not is_opt_out("?", ("...", "-"))
+    assert not is_opt_out("👍", ("🛑",))
+
+
+def test_word_may_be_a_sign() -> None:
+    assert is_opt_out("🛑", ("🛑",))
+
+
+def test_accents_that_the_word_has_may_be_left_out_and_none_added() -> None:
+    words = ("Cancelar suscripción", "baja")
+    assert is_opt_out("cancelar suscripcion", words)
+    assert not is_opt_out("cancelár suscripcion", words)
+    assert not is_opt_out("bajá", words)
 
 
 @pytest.mark.parametrize(
