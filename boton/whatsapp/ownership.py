@@ -5,8 +5,8 @@ present start, the device, the inode. While the process lives nothing else can h
 very file in its own folder, and can take the lock, knows that the process is gone. A copy of the folder has other
 files, and the clone of a machine was started by itself: nothing that a copy takes along tells who a host is.
 
-Of everybody else it is not known: of a process on another host, or from before the machine was started anew, since a
-clone of the machine looks the same. They are dead once they said so, which those that live do soon after they were
+Of everybody else it is not known: of a process on another host, or, where hosts share a store, from before the machine
+was started anew, since a clone of the machine looks the same. They are dead once they said so, which those that live do soon after they were
 followed. Not to know costs a wait before the first connect, and the attempts that they left open stay unconfirmed.
 """
 
@@ -65,7 +65,7 @@ class Ownership:
             row = sql.execute(select(EPOCHS.c.host, EPOCHS.c.left_in_order).where(one)).one_or_none()
         if row is None or row.left_in_order:
             return True
-        if not self._is_free(epoch, row.host):
+        if not (self._is_from_before(row.host) or self._is_free(epoch, row.host)):
             return False
         self._note_left(epoch)
         self._path(epoch).unlink(missing_ok=True)
@@ -110,6 +110,13 @@ class Ownership:
         with self._store.engine(self._connection_id).begin() as sql:
             sql.execute(update(EPOCHS).where(one).values(left_in_order=True))
 
+    def _is_from_before(self, host: str) -> bool:
+        """Whether a process of the only host there is ended with the machine. Where each copy of the folder has a store
+        of its own, and so messages of its own, there is no other machine to ask about.
+        """
+        now = _read_start_of_machine()
+        return not self._store.is_shared and now != "" and not host.startswith(now)
+
     def _is_free(self, epoch: int, host: str) -> bool:
         """Whether the lock's file is the very one that the process opened, and nobody holds it."""
         try:
@@ -134,12 +141,14 @@ class Ownership:
 def _identify(descriptor: int) -> str:
     """What no other file has as long as this one is open."""
     file = os.fstat(descriptor)
-    return f"{_read_start_of_machine()}/{file.st_dev}/{file.st_ino}"
+    return f"{_read_start_of_machine() or secrets.token_hex(16)}/{file.st_dev}/{file.st_ino}"
 
 
 def _read_start_of_machine() -> str:
-    """Another after each start, and on each machine. Where the system does not tell it, nobody is known to be dead."""
+    """Another after each start, and on each machine. Empty where the system does not tell it: then nobody is known to be
+    dead.
+    """
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
-        return secrets.token_hex(16)
+        return ""
