@@ -6,8 +6,9 @@ very file in its own folder, and can take the lock, knows that the process is go
 files, and the clone of a machine was started by itself: nothing that a copy takes along tells who a host is.
 
 Of everybody else it is not known: of a process on another host, or, where hosts share a store, from before the machine
-was started anew, since a clone of the machine looks the same. They are dead once they said so, which those that live do soon after they were
-followed. Not to know costs a wait before the first connect, and the attempts that they left open stay unconfirmed.
+was started anew, since a clone of the machine looks the same. They are dead once they said so, which those that live do
+soon after they were followed. Not to know costs a wait before the first connect, and the attempts that they left open
+stay unconfirmed.
 """
 
 from __future__ import annotations
@@ -145,9 +146,7 @@ def _identify(descriptor: int) -> str:
 
 
 def _read_start_of_machine() -> str:
-    """Another after each start, and on each machine. Empty where the system does not tell it: then nobody is known to be
-    dead.
-    """
+    """Another after each start, and on each machine. Empty where the system does not tell it: nobody is known to be dead."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
