@@ -146,7 +146,7 @@ def _identify(descriptor: int) -> str:
 
 
 def _read_start_of_machine() -> str:
-    """Another after each start, and on each machine. Empty where the system does not tell it: nobody is known to be dead."""
+    """Another after each start, and on each machine. Empty where the system does not tell: then nobody is dead."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
