@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field, JsonValue, SkipValidation
 
-from api.schemas.base import Body, Document, Listing, Timestamp, to_paging, to_timestamp
+from api.schemas.base import Body, Document, Listing, Timestamp, to_paging, to_timestamp, told_once
 from api.schemas.chats import MessageErrorOut
 from boton.domain.messages import MessageStatus
 from boton.domain.pacing import LONG, WaitReason
@@ -32,14 +32,19 @@ MAX_INSTRUCTION = 8000
 
 Variables = dict[
     Annotated[str, Field(pattern=r"^[\w.-]{1,100}$")],
-    Annotated[str, Field(max_length=MAX_MESSAGE)] | int,
+    Annotated[
+        Annotated[str, Field(max_length=MAX_MESSAGE)] | int,
+        told_once(f"must be a text of at most {MAX_MESSAGE} characters, or a whole number"),
+    ],
 ]
 
 
 class RecipientIn(Body):
     """A recipient with something of its own."""
 
-    to: str | int = Field(description="a phone number with country code, or a JID as /chats gives it")
+    to: Annotated[str | int, told_once("must be a phone number with country code, or a JID")] = Field(
+        description="a phone number with country code, or a JID as /chats gives it"
+    )
     variables: Variables | None = Field(None, description="values of this recipient; they win over the send's")
     reference: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(None, description="your own id")
     known: bool = Field(False, description="they expect to hear from you: a known contact from now on")

@@ -55,8 +55,11 @@ def parse_jid(text: str) -> JID:
 
 
 def parse_phone(value: str | int) -> str:
-    """A phone number with country code as digits only (E.164 without `+`). Raises InvalidRecipient."""
-    digits = _SEPARATORS.sub("", str(value))
+    """A phone number with country code as digits only (E.164 without `+`). Raises InvalidRecipient.
+
+    The sign of a negative integer is no dash: it is one that has overflown, and would be some other number.
+    """
+    digits = _SEPARATORS.sub("", value) if isinstance(value, str) else str(value)
     if not (digits.isascii() and digits.isdigit() and 8 <= len(digits) <= 15 and digits[0] != "0"):
         raise InvalidRecipient("invalid_number", "not a phone number with country code")
     return digits

@@ -36,5 +36,6 @@ def find_answer(session: Session, business_id: str, key: IdempotencyKey) -> dict
     if first is None:
         return None
     if first.body_hash != key.body_hash:
-        raise Invalid("This Idempotency-Key came with another body before: use a new key for a new request.")
+        detail = "came with another body before: use a new key for a new request"
+        raise Invalid(f"This Idempotency-Key {detail}.", (("Idempotency-Key", detail),))
     return first.answer

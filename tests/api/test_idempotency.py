@@ -43,7 +43,7 @@ async def test_it_is_looked_up_before_anything_is_too_late(tenant: Tenant, clock
 async def test_another_body_with_the_same_key(tenant: Tenant) -> None:
     await send(tenant, BODY, "k1")
     answer = await tenant.http.post("/api/v1/send", json={**BODY, "message": "Chau"}, headers={"Idempotency-Key": "k1"})
-    check_problem(answer, 422)
+    assert [error["path"] for error in check_problem(answer, 422)["errors"]] == ["Idempotency-Key"]
     assert await count(tenant) == 1
 
 

@@ -122,6 +122,9 @@ async def test_ten_thousand_recipients_do_not_keep_others_waiting(tenant: Tenant
         ({"to": JUAN, "message": "a", "category": "spam"}, "category"),
         ({"to": JUAN, "message": "a", "respectQuietHours": "yes"}, "respectQuietHours"),
         ({"to": JUAN, "message": "a", "variables": {"name": None}}, "variables.name"),
+        ({"to": JUAN, "message": "a", "variables": {"name": "x" * 4097}}, "variables.name"),
+        ({"to": {"to": [JUAN]}, "message": "a"}, "to.to"),
+        ({"to": {"to": JUAN, "variables": {"name": 1.5}}, "message": "a"}, "to.variables.name"),
         ({"to": JUAN, "message": "a\0b"}, "message"),
         ({"to": ["5491112345678", {"to": "a\0"}], "message": "a"}, "to.1.to"),
         ({"to": JUAN, "message": "a", "variables": {"name": "\0"}}, "variables.name"),
@@ -129,7 +132,7 @@ async def test_ten_thousand_recipients_do_not_keep_others_waiting(tenant: Tenant
 )
 async def test_a_wrong_body_names_the_field(tenant: Tenant, body: dict[str, Any], path: str) -> None:
     problem = check_problem(await tenant.post("/send", body), 422)
-    assert problem["errors"][0]["path"].startswith(path)
+    assert [error["path"] for error in problem["errors"]] == [path]
     assert (await tenant.get("/sends")).json()["total"] == 0
 
 

@@ -17,7 +17,9 @@ def test_number_is_understood_however_it_is_written(written: str | int) -> None:
     assert parse_recipient(written) == JID(PHONE, "s.whatsapp.net")
 
 
-@pytest.mark.parametrize("written", ["", "12", "1234567", "0911123456", "1" * 16, "54911abc5678", "٥٤٩١١١٢٣٤٥", -5])
+@pytest.mark.parametrize(
+    "written", ["", "12", "1234567", "0911123456", "1" * 16, "54911abc5678", "٥٤٩١١١٢٣٤٥", -5, -int(PHONE)]
+)
 def test_what_is_no_number_with_country_code_is_refused(written: str | int) -> None:
     with pytest.raises(InvalidRecipient) as refused:
         parse_phone(written)
