@@ -48,9 +48,9 @@ def to_patch(body: ReminderChange, reminder: Reminder, business: Business, now: 
         return ReminderPatch(values={})
     values = _read_values(body)
     timing = _read_moved(body, reminder.timing, business.config.timezone, now)
-    if timing is None and "respect_quiet_hours" not in values:
-        return ReminderPatch(values=values)
     respected = values.get("respect_quiet_hours", reminder.respect_quiet_hours)
+    if timing is None and respected == reminder.respect_quiet_hours:
+        return ReminderPatch(values=values)
     expire_after = timedelta(minutes=values.get("expire_after_minutes", reminder.expire_after_minutes))
     planned = plan(timing or reminder.timing, _quiet_hours(business, respected=respected), expire_after, now)
     return ReminderPatch(values=values, timing=timing, plan=planned)
@@ -108,7 +108,9 @@ def _read_timing(body: ReminderRequest, timezone: str | None, now: datetime) -> 
 
 
 def _read_moved(body: ReminderChange, current: Timing, default: str | None, now: datetime) -> Timing | None:
-    """When it is to fire instead; None: that stays as it is."""
+    """When it is to fire instead; None: that stays as it is, also where it is only said again: worked out anew, a
+    recurrence would lose a firing that is due, or that quiet hours have put off.
+    """
     if body.at is None and body.every is None and body.before is None and body.timezone is None:
         return None
     timezone = body.timezone or current.timezone or default
@@ -122,7 +124,8 @@ def _read_moved(body: ReminderChange, current: Timing, default: str | None, now:
     if rule is None:
         assert body.at is not None
         return Timing(starts_at=read_due_time("at", body.at, timezone, now), timezone=body.timezone)
-    return _recurring(parse_recurrence(rule), body.at, _kept_start(body, current, now), timezone, now)
+    moved = _recurring(parse_recurrence(rule), body.at, _kept_start(body, current, now), timezone, now)
+    return None if moved == current else moved
 
 
 def _check_one_way(body: ReminderRequest | ReminderChange) -> None:
@@ -161,7 +164,7 @@ def _kept_start(body: ReminderChange, current: Timing, now: datetime) -> datetim
     """
     if current.every is None or current.starts_at is None:
         return None
-    if body.every is not None:
+    if body.every is not None and parse_recurrence(body.every).text != current.every:
         return current.starts_at if current.starts_at > now else None
     old, new = ZoneInfo(current.timezone or "UTC"), ZoneInfo(body.timezone or current.timezone or "UTC")
     return current.starts_at.astimezone(old).replace(tzinfo=new).astimezone(UTC)

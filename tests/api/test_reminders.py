@@ -364,6 +364,23 @@ async def test_recurrence_keeps_its_rule_or_its_beginning(tenant: Tenant) -> Non
     assert (zone["nextAt"], zone["at"]) == ("2026-12-10T10:00:00.000Z", "2026-12-10T00:00:00.000Z")
 
 
+async def test_rule_that_stays_as_it_is_keeps_its_rhythm_and_its_count(tenant: Tenant, clock: Clock) -> None:
+    rule = {"every": "FREQ=DAILY;INTERVAL=2;COUNT=3;BYHOUR=9;BYMINUTE=0", "timezone": ZONE}
+    first = await create(tenant, {**EVERY, **rule})
+    clock.advance(hours=30)
+    again = await change(tenant, first["id"], {**rule, "respectQuietHours": False})
+    assert (again["at"], again["nextAt"], again["firings"]) == (first["at"], first["nextAt"], first["firings"])
+
+
+async def test_firing_that_quiet_hours_have_put_off_stays_when_nothing_changes(tenant: Tenant, clock: Clock) -> None:
+    await configure(tenant, timezone=ZONE, quietHours={"start": "21:00", "end": "08:00"})
+    rule = {"every": "FREQ=DAILY;BYHOUR=22;BYMINUTE=0", "respectQuietHours": True}
+    first = await create(tenant, {**EVERY, **rule})
+    clock.advance(hours=10)
+    again = await change(tenant, first["id"], {**rule, "timezone": ZONE, "message": "Hola"})
+    assert (again["nextAt"], again["firings"]) == (first["nextAt"], first["firings"])
+
+
 async def test_another_way_of_time(tenant: Tenant) -> None:
     id = (await create(tenant, ONCE))["id"]
     recurring = await change(tenant, id, {"every": "FREQ=DAILY;BYHOUR=9;BYMINUTE=0", "timezone": ZONE})
