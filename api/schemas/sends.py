@@ -240,8 +240,8 @@ class Waiting(Document):
 
 
 class SendDetail(SendSummary):
-    """A send with its progress. `rate`: messages a minute so far. `estimatedEnd`: at the number's pace, or, where it
-    is not paced, when it goes on like that.
+    """A send with its progress. `rate`: messages that left a minute, so far. `estimatedEnd`: at the number's pace,
+    or, where it is not paced, when it goes on like that.
     """
 
     counts: dict[MessageStatus, int] = Field(description="messages by status; they add up to `total`")

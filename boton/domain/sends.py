@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -118,8 +118,8 @@ class Send:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far a send is. done: messages that are final; rate: of them a minute, so far; estimated_end: the real end
-    where it is known, None where nothing tells.
+    """How far a send is. done: messages that are final; rate: messages that left a minute, so far; estimated_end: the
+    real end where it is known, None where nothing tells.
     """
 
     total: int
@@ -128,17 +128,24 @@ class Progress:
     estimated_end: datetime | None = None
 
 
+_LEFT = (MessageStatus.SENT, MessageStatus.DELIVERED, MessageStatus.READ, MessageStatus.UNCONFIRMED)
+
+
 def to_progress(send: Send, paced_end: datetime | None, now: datetime) -> Progress:
     """The progress of a send with its counts. paced_end: when the last will have left at the number's pace."""
-    waiting = sum((send.counts or {}).get(status, 0) for status in UNFINISHED)
+    waiting, left = (_count(send, statuses) for statuses in (UNFINISHED, _LEFT))
     done = send.total - waiting
     elapsed = None if send.started_at is None else (send.finished_at or now) - send.started_at
     if elapsed is None or done <= 0 or elapsed <= timedelta(0):
         return Progress(total=send.total, done=done, estimated_end=paced_end or send.finished_at)
-    rate = round(done * 60 / elapsed.total_seconds(), 2)
+    rate = round(left * 60 / elapsed.total_seconds(), 2)
     goes_on = send.status is SendStatus.RUNNING and waiting > 0
     end = now + elapsed * (waiting / done) if goes_on else send.finished_at
     return Progress(total=send.total, done=done, rate=rate, estimated_end=paced_end or end)
+
+
+def _count(send: Send, statuses: Iterable[MessageStatus]) -> int:
+    return sum((send.counts or {}).get(status, 0) for status in statuses)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
