@@ -134,7 +134,9 @@ GREETING_GRACE = timedelta(seconds=3)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnMessage:
-    """A message of ours seen on the phone that this product did not send. answers_from: as in Arrival."""
+    """A message of ours seen on the phone that this product did not send. last_turn_at: when the newest of the bot's
+    turns was opened of which something has left. answers_from: as in Arrival.
+    """
 
     text: str
     sent_at: datetime

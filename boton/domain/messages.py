@@ -189,6 +189,7 @@ SPOKEN_BY_THE_BOT = frozenset({MessageKind.REPLY, MessageKind.FOLLOW_UP, Message
 """What counts as such."""
 
 
+HELD_BY_HUMAN = MessageError(code="held_by_human", detail="a human has taken over the chat")
 CONVERSATION_CANCELLED = MessageError(
     code="conversation_cancelled", detail="its conversation was cancelled before it left"
 )
@@ -218,7 +219,7 @@ def _forbids_bot(facts: ClaimFacts) -> Forbidden | None:
     if facts.untouchable:
         return _refusal(MessageStatus.CANCELLED, "untouchable", "the chat is untouchable")
     if facts.held_by_human:
-        return _refusal(MessageStatus.CANCELLED, "held_by_human", "a human has taken over the chat")
+        return Forbidden(status=MessageStatus.CANCELLED, error=HELD_BY_HUMAN)
     if not facts.bot_enabled:
         return _refusal(MessageStatus.CANCELLED, "bot_off", "the bot is off in this chat")
     return _forbids_monologue(facts, MessageStatus.CANCELLED)

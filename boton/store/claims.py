@@ -24,7 +24,7 @@ from boton.domain.sends import SendCategory
 from boton.ids import Prefix, new_id
 from boton.store.dialogues import open_dialogue
 from boton.store.steps import end_conversation, move, show_in_chat
-from boton.store.tables import ChatRow, ConversationRow, MessageRow, ReminderRow, SendRow
+from boton.store.tables import ChatRow, ConversationRow, MessageRow, ReminderRow, SendRow, TurnRow
 
 
 def settle_forbidden(
@@ -64,6 +64,8 @@ def claim(
         events += open_dialogue(session, chat, row, now)
     if row.kind in SPOKEN_BY_THE_BOT:
         chat.bot_unanswered += 1
+    if row.turn_id is not None:
+        chat.last_turn_at = session.get_one(TurnRow, row.turn_id).created_at.replace(microsecond=0)
     if send is not None and send.category == SendCategory.MARKETING:
         chat.marketing_unanswered += 1
     show_in_chat(chat, row)

@@ -43,10 +43,10 @@ def close(
             _write_opening(session, turn, "\n\n".join(parts))
             return []
         case Occasion.REPLY:
-            chat.last_turn_at, chat.next_step_at = turn.created_at.replace(microsecond=0), now
+            chat.next_step_at = now
             _settle_due(session, turn, AnswerDecision.ANSWERED)
         case Occasion.FOLLOW_UP:
-            chat.last_turn_at, chat.next_step_at = turn.created_at.replace(microsecond=0), now
+            chat.next_step_at = now
             follow_ups.end(session.get_one(FollowUpRow, turn.trigger_id), now, done=True)
     return _speak(session, chat, turn, parts, _list_effects(session, turn) if called else [], now)
 

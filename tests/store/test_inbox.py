@@ -287,7 +287,7 @@ async def test_what_no_human_types_now_is_no_takeover(database: Database, own: A
 async def test_typed_message_older_than_the_last_turn_is_no_takeover(database: Database) -> None:
     stage = await set_stage(database, bot_new_chats=True)
     await stage.receive(incoming(when=at(0)), now=at(0))
-    await stage.answer(now=at(60))
+    assert await stage.claim_message(await stage.answer(now=at(60)), now=at(61)) is not None
     await stage.receive(typed(when=at(59)), now=at(61))
     assert (await stage.chat()).takeover_until is None
     await stage.receive(typed(when=at(62)), now=at(62))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from boton.domain.chats import Holder
 from boton.domain.messages import MessageStatus
 from boton.domain.tools import ScheduleFollowUp, ToolCall
 from boton.ports import Idle
 from boton.store.engine import Database
 from tests.store.builders import at
-from tests.store.stage import incoming, not_sent, sent, typed
+from tests.store.stage import incoming, not_sent, sent, set_stage, typed
 from tests.store.test_dialogues import (
     ACHIEVED,
     HAND_OFF,
@@ -60,6 +62,40 @@ async def test_human_who_writes_while_the_bot_does_takes_over(database: Database
     await stage.receive(typed("Sale 90.", when=hours(1.01)), now=hours(1.03))
     assert await stage.claim_message(draft, now=hours(1.04)) is None
     assert (await stage.message(draft)).error_code == "held_by_human"
+
+
+async def test_human_whose_message_comes_late_takes_over_while_nothing_of_the_reply_has_left(
+    database: Database,
+) -> None:
+    """They wrote before the turn was opened, and the network told it once the reply was written."""
+    stage = await set_stage(database, bot_new_chats=True)
+    await stage.receive(incoming("¿cuánto sale?", when=at(0)), now=at(0))
+    draft = await stage.answer(now=at(8))
+    await stage.receive(typed("Sale 90.", when=at(6)), now=at(9))
+    assert await stage.claim_message(draft, now=at(10)) is None
+    assert (await stage.chat()).takeover_until is not None
+
+
+@pytest.mark.parametrize("by", ["a PATCH", "an instruction"])
+@pytest.mark.parametrize("written", [False, True], ids=["thinking", "written"])
+async def test_chat_that_comes_back_at_once_is_not_answered_for_what_the_human_dealt_with(
+    database: Database, by: str, written: bool
+) -> None:
+    """Nobody has looked at the chat while the human held it."""
+    stage = await set_stage(database, bot_new_chats=True)
+    await stage.receive(incoming("¿cuánto sale?", when=at(0)), now=at(0))
+    brief = await stage.open_turn(now=at(4))
+    drafts = await stage.close_turn(brief, "Sale 100.", now=at(5)) if written else []
+    await stage.receive(typed("Sale 90.", when=at(10)), now=at(10))
+    if by == "a PATCH":
+        await stage.change(bot_enabled=True, now=at(11))
+    else:
+        accepted = await stage.open_conversation(accepted_at=at(11), now=at(11))
+        await stage.record(sent(await stage.claim(accepted.send.id, now=at(12)), now=at(12)), now=at(12))
+    drafts += await stage.close_turn(brief, "Sale 100.", now=at(13))
+    assert [await stage.claim_message(draft, now=at(14)) for draft in drafts] == [None] * len(drafts)
+    step = await stage.look(now=at(15))
+    assert (step.state, step.holder) == ("rest", Holder.BOT)
 
 
 async def test_message_in_the_second_of_the_hand_off_is_a_human(database: Database) -> None:
