@@ -1,10 +1,15 @@
-"""Under which JIDs the same person is known: what WhatsApp answered, and what the library has learnt. Blocks."""
+"""Under which JIDs the same person is known: what WhatsApp answered, and what the library has learnt. Blocks.
+
+The library keeps one map of LIDs and phone numbers for all the numbers of a database. A customer may hide the phone
+number from one business and not from another: so what is read there is the LID of a number that was written to from
+here, and never the number behind a LID.
+"""
 
 from __future__ import annotations
 
 from sqlalchemy import Engine, bindparam, delete, select, text
 
-from boton.domain.jid import LID_SERVER, PHONE_SERVER
+from boton.domain.jid import LID_SERVER, PHONE_SERVER, parse_jid, spellings
 from boton.whatsapp.own_tables import ADDRESSES
 
 
@@ -15,6 +20,15 @@ class AddressBook:
         self._engine = engine
         self._connection_id = connection_id
         self._phones: dict[str, str] = {}
+        self._written: set[str] = set()
+
+    def write_to(self, jid: str) -> str | None:
+        """How WhatsApp itself calls whom we are about to write to. Whose LID it is will be known from now on: receipts
+        bear nothing else, and may come before the answer.
+        """
+        if jid not in self._written and jid.endswith(PHONE_SERVER):
+            self._note_recipient(jid)
+        return self.find_canonical(jid)
 
     def find_canonical(self, jid: str) -> str | None:
         """How WhatsApp itself calls whom we call so."""
@@ -46,12 +60,21 @@ class AddressBook:
         user = lid.removesuffix(f"@{LID_SERVER}")
         with self._engine.connect() as sql:
             asked: str | None = sql.execute(_ASKED, {"of": self._connection_id, "lid": lid}).scalar()
-            learnt: str | None = sql.execute(_LEARNT, {"lid": user}).scalar() if asked is None else None
-        return asked or (None if learnt is None else f"{learnt.partition('@')[0]}@{PHONE_SERVER}")
+            learnt = {"of": self._connection_id, "lid": user, "server": f"@{PHONE_SERVER}"}
+            return asked or sql.execute(_LEARNT, learnt).scalar()
+
+    def _note_recipient(self, jid: str) -> None:
+        with self._engine.begin() as sql:
+            sql.execute(_NOTE, [{"of": self._connection_id, "jid": str(each)} for each in spellings(parse_jid(jid))])
+        self._written.add(jid)
 
 
 _OURS = ADDRESSES.c.connection_id == bindparam("of")
 _CANONICAL = select(ADDRESSES.c.canonical).where(_OURS, ADDRESSES.c.jid == bindparam("called"))
 _FORGET = delete(ADDRESSES).where(_OURS, ADDRESSES.c.jid == bindparam("called"))
 _ASKED = select(ADDRESSES.c.jid).where(_OURS, ADDRESSES.c.canonical == bindparam("lid")).limit(1)
-_LEARNT = text("SELECT pn FROM whatsmeow_lid_map WHERE lid = :lid")
+_LEARNT = text(
+    "SELECT boton_recipients.jid FROM whatsmeow_lid_map JOIN boton_recipients ON boton_recipients.jid = pn || :server "
+    "WHERE lid = :lid AND connection_id = :of"
+)
+_NOTE = text("INSERT INTO boton_recipients (connection_id, jid) VALUES (:of, :jid) ON CONFLICT DO NOTHING")

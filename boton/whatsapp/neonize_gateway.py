@@ -98,7 +98,7 @@ class NeonizeGateway:
     async def send_text(self, attempt: Attempt) -> Sent:
         address = to_address(attempt.jid)
         client, number = await self._session.ready(attempt.epoch)
-        known = await ask_store(partial(number.addresses.find_canonical, address))
+        known = await ask_store(partial(number.addresses.write_to, address))
         try:
             return await self._send(client, number, attempt, known or address)
         except RecipientRefused as error:

@@ -59,3 +59,13 @@ ADDRESSES = Table(
     Column("canonical", String, nullable=False),
 )
 """The JID under which WhatsApp knows whom we call by another spelling of the number."""
+
+RECIPIENTS = Table(
+    "boton_recipients",
+    METADATA,
+    Column("connection_id", String, primary_key=True),
+    Column("jid", String, primary_key=True),
+)
+"""The phone JIDs that were written to: who is meant by their LIDs may be read in the library's map, which is not per
+number.
+"""

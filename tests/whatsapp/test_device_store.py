@@ -377,10 +377,29 @@ def test_addresses_are_remembered_and_forgotten(store: DeviceStore) -> None:
     assert book.find_canonical(jid) is None
 
 
-def test_what_the_library_learnt_is_known(store: DeviceStore) -> None:
+def test_lid_of_a_number_that_was_written_to_is_known_from_the_librarys_map(store: DeviceStore) -> None:
+    """Before the message is sent: its receipt bears the LID alone, and may be faster than the answer."""
     migrate(store, "con_1")
-    with store.engine("con_1").begin() as sql:
-        sql.execute(text("INSERT INTO whatsmeow_lid_map (lid, pn) VALUES ('777', '5491112345678')"))
+    learn(store, "con_1", lid="777", phone="5491112345678")
     book = AddressBook(store.engine("con_1"), "con_1")
+    assert book.write_to("541112345678@s.whatsapp.net") is None, "WhatsApp may write it in another way"
+    assert book.write_to("541112345678@s.whatsapp.net") is None
     assert book.phone_of("777@lid") == "5491112345678@s.whatsapp.net"
+    assert AddressBook(store.engine("con_1"), "con_1").phone_of("777@lid") == "5491112345678@s.whatsapp.net"
     assert book.phone_of("778@lid") is None
+
+
+def test_number_behind_a_lid_is_not_learnt_from_others_who_share_the_map(store: DeviceStore) -> None:
+    migrate(store, "con_1")
+    learn(store, "con_1", lid="777", phone="5491112345678")
+    AddressBook(store.engine("con_2"), "con_2").write_to("5491112345678@s.whatsapp.net")
+    book = AddressBook(store.engine("con_1"), "con_1")
+    book.write_to("777@lid")
+    book.write_to("5491187654321@s.whatsapp.net")
+    assert book.phone_of("777@lid") is None
+
+
+def learn(store: DeviceStore, connection_id: str, lid: str, phone: str) -> None:
+    """What the library does with what it hears."""
+    with store.engine(connection_id).begin() as sql:
+        sql.execute(text("INSERT INTO whatsmeow_lid_map (lid, pn) VALUES (:lid, :pn)"), {"lid": lid, "pn": phone})

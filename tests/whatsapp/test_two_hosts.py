@@ -13,6 +13,7 @@ from boton.errors import ConnectionAway, SessionReplaced
 from boton.whatsapp.device_store import DeviceStore
 from tests.contracts.gateways import NeonizePostgresNetwork, NeonizeWorld
 from tests.contracts.test_gateway import attempt_for, events_until, inbound, receipts
+from tests.whatsapp import events
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +109,24 @@ async def test_two_numbers_in_one_database_know_nothing_of_each_other(
     await events_until(theirs, lambda seen: bool(inbound(seen)))
 
     assert await mine.read_events(0, 0) == []
+    await other.close()
+
+
+async def test_hidden_number_of_a_customer_is_not_learnt_from_another_number(
+    world: NeonizeWorld, network: NeonizePostgresNetwork
+) -> None:
+    """The library keeps one map of LIDs and numbers for all; who sees only the LID must not see the number by it."""
+    other = network.new_world()
+    theirs, mine = other.new_gateway(), world.new_gateway()
+    await theirs.open(1)
+    await mine.open(1)
+    customer = other.new_customer()
+    await theirs.send_text(attempt_for(customer))
+    lid = other.network.phones[customer.partition("@")[0]].chat
+    world.network.tell(events.message(events.info("3EB0HIDDEN", events.source(lid)), "¿quién soy?"))
+
+    (said,) = inbound(await events_until(mine, lambda seen: bool(inbound(seen))))
+    assert (said.jid, said.also_known_as) == (lid, ())
     await other.close()
 
 
