@@ -140,6 +140,11 @@ class Metrics:
             "1 in a link whose number may write to new contacts, else 0; summed, how many may.",
             registry=registry,
         )
+        self._unread = Counter(
+            "boton_events_unread",
+            "Times that WhatsApp told something which this version cannot read; it is kept for one that can.",
+            registry=registry,
+        )
         self._refusals = Counter(
             "boton_refusals", "Times that WhatsApp refused a number, by its code.", ["code"], registry=registry
         )
@@ -200,6 +205,9 @@ class Metrics:
 
     def count_takeovers(self, count: int) -> None:
         self._takeovers.inc(count)
+
+    def count_unread(self) -> None:
+        self._unread.inc()
 
     def set_slow_lane(self, open: bool) -> None:
         """Whether the slow lane of this process's number takes messages, or a refusal has closed it."""

@@ -27,7 +27,7 @@ from activities.sending import SendingActivities
 from boton import names
 from boton.clock import utc_now
 from boton.domain.connections import SAID_AGAIN, Connection, ConnectionStatus, Gateway
-from boton.domain.gateway import Attempt, GatewayEvent, Inbound, Receipt
+from boton.domain.gateway import Attempt, GatewayEvent, Inbound, Receipt, Unread
 from boton.domain.messages import Direction, MessageKind, MessageStatus
 from boton.domain.pacing import Closure
 from boton.errors import (
@@ -389,6 +389,8 @@ class Link:
                 direction = Direction.OUTGOING if event.body.from_me else Direction.INCOMING
                 kind = MessageKind.PHONE if event.body.from_me else MessageKind.INCOMING
                 self._metrics.count_message(direction, kind, MessageStatus.RECEIVED)
+            elif isinstance(event.body, Unread):
+                self._metrics.count_unread()
 
     def _wake(self, chat_ids: Sequence[str], quiet_seconds: float = 0.0) -> None:
         """Off the pump: what cannot be signalled now is found by the sweeper."""

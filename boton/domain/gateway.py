@@ -103,8 +103,15 @@ class StatusChange:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unread:
+    """Something came in that this version cannot read. The gateway keeps it for a version that can."""
+
+    code: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayEvent:
     """One journalled event. `cursor` grows; whoever has stored all up to a cursor asks for what comes after it."""
 
     cursor: int
-    body: Inbound | Receipt | Typing | StatusChange
+    body: Inbound | Receipt | Typing | StatusChange | Unread

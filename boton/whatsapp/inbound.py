@@ -15,6 +15,9 @@ from boton.whatsapp.contents import DELETED, UNREADABLE, Content, read_content
 
 Said = Inbound | Receipt | Typing
 
+HISTORY = 13
+"""The library's code of a part of the phone's history."""
+
 _PER_CHAT = 20
 """So many messages of each chat are taken over from the phone's history."""
 
@@ -49,27 +52,34 @@ def read_event(event: Any, known: Knowledge) -> Sequence[Said]:
 
 
 def read_unreadable(event: Any, known: Knowledge) -> Sequence[Said]:
-    """What is left of an event that `read_event` fails on: that a person wrote something."""
+    """What is left of an event that `read_event` fails on: that a person wrote something. Raises ValueError for what
+    is no message.
+    """
     if event.DESCRIPTOR.name != "Message":
-        return ()
+        raise ValueError(event.DESCRIPTOR.name)
     inbound = _to_inbound(event.Info, UNREADABLE, known)
     return () if inbound is None else (inbound,)
 
 
-def is_for_us(event: Any) -> bool:
-    """Whether an event is worth keeping: groups, broadcasts, channels and status posts are not even journalled."""
+def to_keep(event: Any, payload: bytes) -> bytes | None:
+    """What of an event may be stored; None: nothing, it is not for us."""
+    if event.DESCRIPTOR.name == "HistorySync":
+        return _strip_history(event)
+    return payload if _is_for_us(event) else None
+
+
+def _is_for_us(event: Any) -> bool:
+    """Groups, broadcasts, channels and status posts are not even journalled."""
     match event.DESCRIPTOR.name:
         case "Message" | "UndecryptableMessage":
             return bool(event.Info.Category != "peer") and _is_person(event.Info.MessageSource)
         case "Receipt" | "ChatPresence":
             return _is_person(event.MessageSource)
-    return bool(event.DESCRIPTOR.name == "HistorySync")
+    return False
 
 
-def strip_history(event: Any) -> bytes | None:
-    """What of a history may be stored: chats with persons, their newest messages. None: it is no history."""
-    if event.DESCRIPTOR.name != "HistorySync":
-        return None
+def _strip_history(event: Any) -> bytes:
+    """Chats with persons, their newest messages."""
     persons = [chat for chat in event.Data.conversations if _server(chat.ID) in _PERSONS]
     for chat in persons:
         del chat.messages[_PER_CHAT:]  # newest first

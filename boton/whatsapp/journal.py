@@ -17,11 +17,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 
 from boton.domain.gateway import Sent
-from boton.whatsapp.inbound import is_for_us, read_proofs, strip_history
-from boton.whatsapp.own_tables import EVENTS, OURS
+from boton.whatsapp.own_tables import EVENTS, OURS, UNREAD
 
 _PROOFS_KEPT = timedelta(days=7)
 _EVENTS_KEPT = timedelta(hours=1)
+_UNREAD_KEPT = timedelta(days=30)
 _TRIM_EVERY_MS = 60_000
 _TRIES = 240
 _PAUSE = 0.5
@@ -36,14 +36,6 @@ class RawEvent:
     seq: int
     code: int
     payload: bytes
-
-
-def note_event(journal: Journal, event: Any, code: int, payload: bytes) -> bool:
-    """Journals what is for us: whether it was. A history also holds what must be stored nowhere."""
-    if not is_for_us(event):
-        return False
-    journal.append(code, strip_history(event) or payload, read_proofs(event))
-    return True
 
 
 class Journal:
@@ -75,6 +67,22 @@ class Journal:
             sql.execute(_TRIM, {"of": self._connection_id, "before": before})
         self._trimmed = before
 
+    def set_aside(self, event: RawEvent) -> None:
+        """Nobody can read it yet: kept for a month, for a version that can. It is forgotten here like any other."""
+        row = {"connection_id": self._connection_id, "seq": event.seq, "code": event.code, "payload": event.payload}
+        with self._engine.begin() as sql:
+            sql.execute(self._insert(UNREAD).values(**row).on_conflict_do_nothing())
+
+    def take_up(self, is_readable: Callable[[RawEvent], bool]) -> None:
+        """What was set aside and can be read by now is told once more, as if it had just come in."""
+        with self._engine.connect() as sql:
+            rows = sql.execute(_UNREAD, {"id": self._connection_id}).all()
+        aside = [RawEvent(row.seq, row.code, bytes(row.payload)) for row in rows]
+        for event in filter(is_readable, aside):
+            with self._engine.begin() as sql:
+                self._append(sql, event.code, event.payload, (), datetime.now(UTC))
+                sql.execute(_TAKE_UP, {"of": self._connection_id, "that": event.seq})
+
     def drop(self, seqs: Sequence[int]) -> None:
         """Events that say nothing."""
         if seqs:
@@ -97,10 +105,12 @@ class Journal:
         row = self._find(message_id)
         return None if row is None else row.attempt_id
 
-    def forget_proofs(self, now: datetime) -> None:
-        before = _to_ms(now - _PROOFS_KEPT)
+    def forget_old(self, now: datetime) -> None:
+        """Proofs of a week ago, and what nobody could read for a month."""
         with self._engine.begin() as sql:
-            sql.execute(delete(OURS).where(OURS.c.connection_id == self._connection_id, OURS.c.at_ms < before))
+            these = {"of": self._connection_id, "before": _to_ms(now - _PROOFS_KEPT)}
+            sql.execute(_FORGET_PROOFS, these)
+            sql.execute(_FORGET_UNREAD, these | {"before": _to_ms(now - _UNREAD_KEPT)})
 
     def _find(self, message_id: str) -> Any:
         with self._engine.connect() as sql:
@@ -147,6 +157,14 @@ _READ = (
     .limit(bindparam("limit"))
 )
 _TRIM = delete(EVENTS).where(EVENTS.c.connection_id == bindparam("of"), EVENTS.c.seq < bindparam("before"))
+_UNREAD = (
+    select(UNREAD.c.seq, UNREAD.c.code, UNREAD.c.payload)
+    .where(UNREAD.c.connection_id == bindparam("id"))
+    .order_by(UNREAD.c.seq)
+)
+_TAKE_UP = delete(UNREAD).where(UNREAD.c.connection_id == bindparam("of"), UNREAD.c.seq == bindparam("that"))
+_FORGET_PROOFS = delete(OURS).where(OURS.c.connection_id == bindparam("of"), OURS.c.at_ms < bindparam("before"))
+_FORGET_UNREAD = delete(UNREAD).where(UNREAD.c.connection_id == bindparam("of"), UNREAD.c.seq < bindparam("before"))
 _FIND = select(OURS.c.attempt_id, OURS.c.at_ms).where(
     OURS.c.connection_id == bindparam("of"), OURS.c.message_id == bindparam("message")
 )

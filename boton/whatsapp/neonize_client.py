@@ -20,7 +20,8 @@ from typing import Any
 
 from boton.errors import ConnectionAway, GatewayAbsent, ProcessSpent
 from boton.whatsapp.device_store import DeviceStore
-from boton.whatsapp.journal import Journal, note_event
+from boton.whatsapp.intake import take_in
+from boton.whatsapp.journal import Journal
 from boton.whatsapp.pairing import Paired, Pairing, PairingFailed, PairingStep
 
 _ROOT = logging.getLogger()
@@ -71,10 +72,10 @@ _ASK_SECONDS = 30.0
 _STOP_SECONDS = 65.0
 _SETTLE_SECONDS = 1.0
 _NUMBERS = count(1)
-_CONNECTED = 3
+_NOTHING, _CONNECTED = 0, 3
 
-OnEvent = Callable[[Any, int, bytes], None]
-"""Takes an event, its code and its raw form, on the library's thread: when it returns, the event is safe."""
+OnEvent = Callable[[int, bytes], None]
+"""Takes a raw event and its code, on the library's thread: when it returns, the event is safe."""
 
 
 class Wedged(Exception):
@@ -259,9 +260,10 @@ async def pair(
 
     journal = Journal(store.engine(connection_id), connection_id)
 
-    def on_event(event: Any, code: int, payload: bytes) -> None:
-        note_event(journal, event, code, payload)  # a history, or somebody who writes just now: the link reads it
-        loop.call_soon_threadsafe(pairing.hear, event)
+    def on_event(code: int, payload: bytes) -> None:
+        taken = take_in(journal, code, payload, parse_event)  # a history, or somebody who writes: the link reads it
+        if taken.event is not None:
+            loop.call_soon_threadsafe(pairing.hear, taken.event)
 
     raw = _new_raw(store.library_name(connection_id), on_event)
     raw.new_device = True
@@ -296,10 +298,10 @@ def _new_raw(name: str, on_event: OnEvent, also: Callable[[int], None] = lambda 
         try:
             payload = ctypes.string_at(address, size)
             also(code)
-            if code in INT_TO_EVENT and code != 0:
-                on_event(parse_event(code, payload), code, payload)
-        except Exception:
-            log.exception("event lost", extra={"event": code})
+            if code != _NOTHING:
+                on_event(code, payload)
+        except Exception as error:  # noqa: BLE001 - it would end in the library's thread
+            log.error("event lost", extra={"event": code, "reason": type(error).__name__})
 
     raw.event.execute = execute
     return raw

@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from boton.domain.gateway import GatewayEvent
+from boton.domain.gateway import GatewayEvent, Unread
 from boton.domain.jid import JID, PHONE_SERVER
 from boton.whatsapp.address_book import AddressBook
 from boton.whatsapp.attempts import Attempts
 from boton.whatsapp.device_store import Device, DeviceStore
 from boton.whatsapp.inbound import Said, read_event, read_unreadable
-from boton.whatsapp.journal import Journal, RawEvent, note_event
+from boton.whatsapp.intake import take_in
+from boton.whatsapp.journal import Journal, RawEvent
 from boton.whatsapp.line import Line
 from boton.whatsapp.neonize_client import parse_event
 from boton.whatsapp.ownership import Ownership
@@ -35,12 +36,13 @@ class Number:
         engine = store.engine(connection_id)
         store.index_secrets(connection_id)
         self.journal = Journal(engine, connection_id)
-        self.journal.forget_proofs(datetime.now(UTC))
+        self.journal.forget_old(datetime.now(UTC))
         self.attempts = Attempts(engine, device, self.journal, ownership)
         self.addresses = AddressBook(engine, connection_id)
         self.own = frozenset(filter(None, (str(JID(device.phone, PHONE_SERVER)), device.lid)))
         self.heard = 0
         self._line = line
+        self.journal.take_up(lambda raw: self._read(raw) is not None)
 
     def phone_of(self, lid: str) -> str | None:
         return self.addresses.phone_of(lid)
@@ -48,14 +50,18 @@ class Number:
     def attempt_of(self, message_id: str) -> str | None:
         return self.journal.find_attempt(message_id)
 
-    def take_event(self, event: object, code: int, payload: bytes) -> None:
+    def take_event(self, code: int, payload: bytes) -> None:
         """On the library's thread: on disk first, then everything else."""
         try:
-            self.heard += note_event(self.journal, event, code, payload)
+            taken = take_in(self.journal, code, payload, parse_event)
         except SQLAlchemyError as error:
             self._line.break_(f"the journal cannot be written ({type(error).__name__})")
             raise
-        self._line.hear(event)
+        self.heard += taken.kept
+        if taken.event is None:
+            self._line.wake()
+        else:
+            self._line.hear(taken.event)
 
     def read(self, after: int) -> Sequence[GatewayEvent]:
         """What the journal says after that cursor, some at a time; what was before it is forgotten."""
@@ -75,13 +81,21 @@ class Number:
             seq = raws[-1].seq + 1
         return []
 
-    def _convert(self, raw: RawEvent) -> Sequence[Said]:
-        """What cannot be understood must not keep back what comes after it, and a customer's message is never lost."""
+    def _convert(self, raw: RawEvent) -> Sequence[Said | Unread]:
+        """What cannot be read must not keep back what comes after it, and a customer's message is never lost."""
+        said = self._read(raw)
+        if said is None:
+            self.journal.set_aside(raw)
+            return (Unread(code=raw.code),)
+        return said
+
+    def _read(self, raw: RawEvent) -> Sequence[Said] | None:
+        """What an event says, if only that somebody wrote; None: this version cannot tell."""
         for read in (read_event, read_unreadable):
             try:
                 return read(parse_event(raw.code, raw.payload), self)
             except SQLAlchemyError:
                 raise
-            except Exception:
-                log.exception("event not understood", extra={"event": raw.code})
-        return ()
+            except Exception as error:  # noqa: BLE001 - whatever a payload of tomorrow makes of our reading
+                log.error("event not understood", extra={"event": raw.code, "reason": type(error).__name__})
+        return None

@@ -39,6 +39,16 @@ EVENTS = Table(
 )
 """Raw events, as the library gave them, until the store has what they say."""
 
+UNREAD = Table(
+    "boton_unread",
+    METADATA,
+    Column("connection_id", String, primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("code", BigInteger, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+)
+"""Raw events that the version which got them could not read."""
+
 OURS = Table(
     "boton_ours",
     METADATA,

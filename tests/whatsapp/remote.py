@@ -66,6 +66,9 @@ class _FarSession:
         self._untaken[number] = event
         self._tell(("event", number, EVENT_TO_INT[type(event)], event.SerializeToString()))
 
+    def push_raw(self, code: int, payload: bytes) -> None:
+        self._tell(("event", 0, code, payload))
+
     def drain(self) -> None:
         """Nobody waits for another process here."""
 

@@ -332,6 +332,38 @@ def test_what_is_stored_is_kept_an_hour_and_then_trimmed(store: DeviceStore) -> 
     assert journal.read(0, 10) == [young]
 
 
+def test_what_nobody_can_read_outlives_the_trimming_and_is_told_again_once_it_can_be(store: DeviceStore) -> None:
+    journal, now = Journal(store.engine("con_1"), "con_1"), datetime.now(UTC)
+    journal.append(17, b"of tomorrow", at=now - timedelta(hours=3))
+    (unread,) = journal.read(0, 10)
+    journal.set_aside(unread)
+    journal.set_aside(unread)
+    assert journal.read(0, 10) == [unread], "the cursor of the store may stand on it"
+    journal.trim(unread.seq + 1, now)
+    assert journal.read(0, 10) == []
+
+    journal.take_up(lambda _: False)
+    assert journal.read(0, 10) == []
+    journal.take_up(lambda raw: raw == unread)
+    journal.take_up(lambda _: True)
+
+    (again,) = journal.read(0, 10)
+    assert (again.code, again.payload) == (17, b"of tomorrow")
+    assert again.seq > unread.seq
+
+
+def test_what_nobody_could_read_for_a_month_is_forgotten(store: DeviceStore) -> None:
+    journal, now = Journal(store.engine("con_1"), "con_1"), datetime.now(UTC)
+    for days in (31, 29):
+        journal.append(17, bytes([days]), at=now - timedelta(days=days))
+    for event in journal.read(0, 10):
+        journal.set_aside(event)
+        journal.drop([event.seq])
+    journal.forget_old(now)
+    journal.take_up(lambda _: True)
+    assert [event.payload for event in journal.read(0, 10)] == [bytes([29])]
+
+
 def test_answer_to_the_send_outdoes_a_receipt(store: DeviceStore) -> None:
     journal = Journal(store.engine("con_1"), "con_1")
     received, answered = (datetime(2026, 1, 1, 12, minute, tzinfo=UTC) for minute in (1, 0))
@@ -357,7 +389,7 @@ def test_old_proofs_are_forgotten(store: DeviceStore) -> None:
     journal, now = Journal(store.engine("con_1"), "con_1"), datetime.now(UTC)
     journal.append(18, b"", proved=["old"], at=now - timedelta(days=8))
     journal.append(18, b"", proved=["young"], at=now)
-    journal.forget_proofs(now)
+    journal.forget_old(now)
     assert journal.find_sent("old") is None
     assert journal.find_sent("young") is not None
 

@@ -13,7 +13,7 @@ from neonize.proto.waE2E.WAWebProtobufsE2E_pb2 import Message as M
 from boton.domain.gateway import Inbound, Receipt, ReceiptKind, Typing
 from boton.domain.messages import MessageType
 from boton.whatsapp.contents import read_content
-from boton.whatsapp.inbound import is_for_us, read_event, read_proofs, strip_history
+from boton.whatsapp.inbound import read_event, read_proofs, to_keep
 from tests.whatsapp import events
 
 PHONE = "5491112345678@s.whatsapp.net"
@@ -198,20 +198,20 @@ def test_what_is_not_a_person_is_not_for_us(chat: str) -> None:
     about = events.info("3EB0", of)
     for event in (events.message(about, "hola"), events.undecryptable(about), events.receipt(of, ["1"]),
                   events.typing(of)):  # fmt: skip
-        assert not is_for_us(event)
+        assert to_keep(event, b"raw") is None
         assert list(read_event(event, Known())) == []
 
 
 def test_talk_between_own_devices_is_not_for_us() -> None:
     about = events.info("3EB0", events.source("900@lid", from_me=True), category="peer")
-    assert not is_for_us(events.message(about, "x"))
+    assert to_keep(events.message(about, "x"), b"raw") is None
     note_to_self = events.message(events.info("3EB0", events.source("900@lid", from_me=True)), "leche, pan")
     assert list(read_event(note_to_self, Known())) == []
 
 
 @pytest.mark.parametrize("event", [events.connected(), events.disconnected(), events.synced(), events.replaced()])
 def test_what_is_about_the_connection_is_not_journalled(event: Any) -> None:
-    assert not is_for_us(event)
+    assert to_keep(event, b"raw") is None
 
 
 # ------------------------------------------------------------ history
@@ -244,7 +244,7 @@ def test_history_is_stripped_of_groups_and_of_all_but_the_newest() -> None:
     many = [old(str(number), f"texto {number}") for number in range(100)]
     event = history({"ID": "1@g.us", "messages": [old("g", "secreto")]}, {"ID": LID, "messages": many})
 
-    kept = strip_history(event)
+    kept = to_keep(event, event.SerializeToString())
 
     assert kept is not None
     assert b"secreto" not in kept
@@ -253,4 +253,5 @@ def test_history_is_stripped_of_groups_and_of_all_but_the_newest() -> None:
 
 
 def test_only_a_history_is_stripped() -> None:
-    assert strip_history(events.connected()) is None
+    about = events.info("3EB0", events.source(LID, alt=PHONE))
+    assert to_keep(events.message(about, "hola"), b"raw") == b"raw"

@@ -7,10 +7,11 @@ import contextlib
 import threading
 
 import pytest
+from google.protobuf.message import DecodeError
 from sqlalchemy import text
 
 from boton.domain.connections import ConnectionStatus
-from boton.domain.gateway import Receipt, ReceiptKind, Sent, Typing, Unsettled
+from boton.domain.gateway import Receipt, ReceiptKind, Sent, Typing, Unread, Unsettled
 from boton.errors import (
     ConnectionAway,
     NumberLost,
@@ -491,14 +492,46 @@ async def test_receipt_before_the_answer_to_the_send_is_given(world: NeonizeWorl
     assert receipts(heard, ReceiptKind.DELIVERED) == [sent.whatsapp_id]
 
 
-async def test_event_nobody_understands_does_not_keep_back_the_next(
-    world: NeonizeWorld, gateway: NeonizeGateway
+async def test_event_nobody_can_read_does_not_keep_back_the_next(
+    world: NeonizeWorld, gateway: NeonizeGateway, caplog: pytest.LogCaptureFixture
 ) -> None:
-    session_of(world).push_raw(17, b"\xff\xff\xff")
+    session_of(world).push_raw(17, b"\xff\xff\xffsecreto")
     session_of(world).push_raw(99, b"")
     world.customer_writes(world.new_customer(), "hola")
 
-    assert inbound(await events_until(gateway, lambda seen: bool(inbound(seen))))[0].text == "hola"
+    heard = await events_until(gateway, lambda seen: bool(inbound(seen)))
+
+    assert [event.body for event in heard[:2]] == [Unread(code=17), Unread(code=99)]
+    assert inbound(heard)[0].text == "hola"
+    assert "secreto" not in caplog.text
+
+
+async def test_event_nobody_can_read_is_told_by_a_later_version_that_can(
+    world: NeonizeWorld, gateway: NeonizeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_code: int, _payload: bytes) -> object:
+        raise DecodeError("missing a field of tomorrow")
+
+    with monkeypatch.context() as today:
+        today.setattr("boton.whatsapp.number.parse_event", fail)
+        written = world.customer_writes(world.new_customer(), "hola")
+        heard = await events_until(gateway, lambda seen: bool(seen))
+        assert [event.body for event in heard] == [Unread(code=17)]
+        await gateway.close()
+
+    successor = world.new_gateway()
+    await successor.open(2)
+    heard = await events_until(successor, lambda seen: bool(inbound(seen)), heard[-1].cursor)
+    assert [(each.whatsapp_id, each.text) for each in inbound(heard)] == [(written, "hola")]
+
+
+async def test_history_nobody_can_read_is_not_kept_with_the_groups_that_it_may_hold(
+    world: NeonizeWorld, gateway: NeonizeGateway
+) -> None:
+    session_of(world).push_raw(13, b"\xff\xff\xffsecreto")
+    world.customer_writes(world.new_customer(), "hola")
+    await events_until(gateway, lambda seen: bool(inbound(seen)))
+    assert [file.name for file in world.store.folder.iterdir() if b"secreto" in file.read_bytes()] == []
 
 
 async def test_message_that_cannot_be_converted_is_told_as_unreadable(

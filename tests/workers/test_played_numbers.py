@@ -116,6 +116,18 @@ async def is_up(world: World, one: Played, above: int = 0) -> Connection:
     return await eventually(fetch, lambda it: it.status is ConnectionStatus.CONNECTED and it.epoch > above)
 
 
+async def test_event_that_cannot_be_read_is_counted_and_holds_up_nothing(world: World, numbers: list[Played]) -> None:
+    number = numbers[0]
+    async with held([number]) as links:
+        await is_up(world, number)
+        assert number.network.session is not None
+        number.network.session.push_raw(17, b"\xff\xff\xff")
+        number.network.customer_writes(number.phone, "hola")
+        await eventually(partial(texts_of, world, number), lambda stored: stored == ["hola"])
+        (told,) = (await asyncio.to_thread(links.expositions)).values()
+    assert "boton_events_unread_total 1.0" in told
+
+
 async def test_banned_number_stops_and_its_slow_lane_stays_closed_when_it_is_linked_again(
     world: World, numbers: list[Played]
 ) -> None:

@@ -50,7 +50,7 @@ async def test_number_without_a_linked_phone_ends_and_says_what_to_do(real: Worl
 
 
 async def test_host_does_not_start_a_number_again_that_ended(real: World) -> None:
-    links = Links(lambda _: None)
+    links = Links(lambda _: None, patience=600)  # it is asked more often than in production
     await links.adopt_or_start(real.connection.id)
     ended = await eventually(lambda: links.check(real.connection.id), lambda one: one is not None)
     assert ended is not None
