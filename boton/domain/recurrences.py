@@ -26,7 +26,12 @@ _NAMES |= {"BYHOUR", "BYMINUTE", "BYSETPOS"}
 _PART = re.compile(r"(?P<name>[A-Z]+)=(?P<value>[A-Z0-9,+-]+)")
 _UNTIL = re.compile(r"(?P<day>[12]\d{7})(?:T(?P<time>\d{6})(?P<utc>Z?))?")
 _COUNTED = re.compile(r"[1-9]\d{0,3}")
+_WEEKDAY = re.compile(r"(?P<place>[+-]?\d{1,2})?(?:MO|TU|WE|TH|FR|SA|SU)")
 _MOST_MINUTES = 4
+_SIGNED = {"BYMONTHDAY": 31, "BYYEARDAY": 366, "BYWEEKNO": 53, "BYSETPOS": 366}
+"""Counted from 1 on, or from -1 back to so many."""
+
+_UNSIGNED = {"BYMONTH": (1, 12), "BYHOUR": (0, 23), "BYMINUTE": (0, 59)}
 _ANY_DAY = datetime(2026, 1, 1)  # noqa: DTZ001 - a wall-clock time
 
 
@@ -86,12 +91,7 @@ def parse_recurrence(text: str) -> Recurrence:
     if parts.get("FREQ") not in _FREQUENCIES:
         raise _invalid("FREQ must be YEARLY, MONTHLY, WEEKLY, DAILY or HOURLY")
     _check_values(parts)
-    recurrence = Recurrence(rule, parts)
-    try:
-        rrulestr(recurrence._without_until(), dtstart=_ANY_DAY)
-    except ValueError as error:
-        raise _invalid("is no RRULE: a part has a value that it cannot have") from error
-    return recurrence
+    return Recurrence(rule, parts)
 
 
 def _check_values(parts: Mapping[str, str]) -> None:
@@ -102,8 +102,35 @@ def _check_values(parts: Mapping[str, str]) -> None:
         raise _invalid("has COUNT and UNTIL; give one of them")
     if len(parts.get("BYMINUTE", "").split(",")) > _MOST_MINUTES:
         raise _invalid(f"BYMINUTE may name {_MOST_MINUTES} minutes at most")
+    if parts["FREQ"] == "HOURLY" and "BYSETPOS" in parts:
+        raise _invalid("BYSETPOS does not go with FREQ=HOURLY: name the minutes themselves")
+    for name, value in parts.items():
+        if not all(_is_possible(name, one, parts) for one in value.split(",")):
+            raise _invalid(f"{name} has a value that it cannot have, or not with the other parts")
     if "UNTIL" in parts and not _is_moment(parts["UNTIL"]):
         raise _invalid("UNTIL must be written like 20261231 or 20261231T235959Z")
+
+
+def _is_possible(name: str, value: str, parts: Mapping[str, str]) -> bool:
+    """Whether one of a part's values may be there. dateutil stumbles over some that may not, days or years later."""
+    if name in _SIGNED:
+        return re.fullmatch(r"[+-]?\d{1,3}", value) is not None and 1 <= abs(int(value)) <= _SIGNED[name]
+    if name in _UNSIGNED:
+        lowest, highest = _UNSIGNED[name]
+        return re.fullmatch(r"\d{1,2}", value) is not None and lowest <= int(value) <= highest
+    if name not in ("BYDAY", "WKST"):
+        return True
+    match = _WEEKDAY.fullmatch(value)
+    if match is None or match["place"] is None:
+        return match is not None
+    return name == "BYDAY" and 1 <= abs(int(match["place"])) <= _most_weekdays(parts)
+
+
+def _most_weekdays(parts: Mapping[str, str]) -> int:
+    """How many Mondays BYDAY may count: those of a month or of a year, or none."""
+    if parts["FREQ"] == "MONTHLY" or (parts["FREQ"] == "YEARLY" and "BYMONTH" in parts and "BYWEEKNO" not in parts):
+        return 5
+    return 53 if parts["FREQ"] == "YEARLY" and "BYWEEKNO" not in parts else 0
 
 
 def _is_moment(text: str) -> bool:
@@ -125,7 +152,11 @@ def _walls(rule: str, start: datetime, last: datetime) -> Iterator[datetime]:
     9 s. So the rule is worked out in the last years of its calendar that are like ours, and told as ours.
     """
     later = _like_years(last.year)
-    for wall in rrulestr(rule, dtstart=_add_years(start, later)):
+    try:
+        walls = rrulestr(rule, dtstart=_add_years(start, later))
+    except ValueError:  # its hours are none that it comes to from there in steps of its interval
+        return
+    for wall in walls:
         ours = _add_years(wall, -later)
         if ours > last:
             return

@@ -148,7 +148,14 @@ async def test_recurrence_needs_a_zone(tenant: Tenant) -> None:
 
 @pytest.mark.parametrize(
     "every",
-    ["FREQ=MINUTELY", "FREQ=DAILY;INTERVAL=0", "every day", "FREQ=DAILY;UNTIL=20200101", "FREQ=DAILY;BYMONTHDAY=32"],
+    [
+        "FREQ=MINUTELY",
+        "FREQ=DAILY;INTERVAL=0",
+        "every day",
+        "FREQ=DAILY;UNTIL=20200101",
+        "FREQ=DAILY;BYMONTHDAY=32",
+        "FREQ=MONTHLY;BYDAY=53TU",
+    ],
 )
 async def test_rule_that_cannot_be_is_refused(tenant: Tenant, every: str) -> None:
     await refused(tenant, {**EVERY, "every": every}, "every")

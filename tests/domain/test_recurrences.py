@@ -89,12 +89,21 @@ def test_that_hour_is_the_next_whole_one_also_when_it_is_whole_now() -> None:
         "FREQ=HOURLY;BYMONTH=2;BYMONTHDAY=30",
         "FREQ=HOURLY;INTERVAL=168;BYDAY=TU",
         "FREQ=DAILY;INTERVAL=7;BYDAY=SU",
+        "FREQ=DAILY;BYSETPOS=366",
+        "FREQ=HOURLY;INTERVAL=2;BYHOUR=9",
     ],
 )
 def test_rule_that_never_comes_is_known_soon(rule: str) -> None:
     began = time.process_time()
     assert times(rule, 1) == []
     assert time.process_time() - began < 1  # dateutil alone takes ten times as long
+
+
+def test_hours_that_an_interval_reaches_depend_on_where_it_begins() -> None:
+    rule = parse_recurrence("FREQ=HOURLY;INTERVAL=2;BYHOUR=9,11")
+    odd, even = (datetime(2026, 11, 21, hour, tzinfo=CORDOBA) for hour in (9, 10))
+    assert [at.astimezone(CORDOBA).hour for at in islice(rule.times(odd, CORDOBA, odd), 3)] == [11, 9, 11]
+    assert list(rule.times(even, CORDOBA, even)) == []
 
 
 def test_nothing_beyond_the_horizon() -> None:
@@ -130,8 +139,23 @@ def test_calendar_is_ours_wherever_the_rule_is_worked_out() -> None:
         ("FREQ=DAILY;UNTIL=99991231", "UNTIL"),
         ("FREQ=DAILY;BYHOUR=25", "value"),
         ("FREQ=WEEKLY;BYDAY=XX", "value"),
+        ("FREQ=DAILY;BYHOUR=-1", "BYHOUR"),
+        ("FREQ=DAILY;BYHOUR=9,,10", "BYHOUR"),
+        ("FREQ=HOURLY;BYMINUTE=60", "BYMINUTE"),
+        ("FREQ=YEARLY;BYMONTH=0;BYDAY=5FR", "BYMONTH"),
+        ("FREQ=YEARLY;BYMONTH=13", "BYMONTH"),
+        ("FREQ=MONTHLY;BYMONTHDAY=-32", "BYMONTHDAY"),
+        ("FREQ=YEARLY;BYYEARDAY=367", "BYYEARDAY"),
+        ("FREQ=YEARLY;BYWEEKNO=54", "BYWEEKNO"),
+        ("FREQ=MONTHLY;BYDAY=53TU", "BYDAY"),
+        ("FREQ=MONTHLY;BYDAY=0MO", "BYDAY"),
+        ("FREQ=YEARLY;BYMONTH=2;BYDAY=6MO", "BYDAY"),
+        ("FREQ=YEARLY;BYDAY=54MO", "BYDAY"),
+        ("FREQ=WEEKLY;BYDAY=1MO", "BYDAY"),
+        ("FREQ=YEARLY;BYWEEKNO=1;BYDAY=1MO", "BYDAY"),
+        ("FREQ=WEEKLY;WKST=1", "WKST"),
         ("FREQ=MONTHLY;BYSETPOS=0", "value"),
-        ("FREQ=HOURLY;INTERVAL=2;BYHOUR=1", "value"),
+        ("FREQ=HOURLY;BYSETPOS=210", "BYSETPOS"),
     ],
 )
 def test_what_is_no_rule_of_ours_is_told(rule: str, told: str) -> None:
