@@ -17,8 +17,6 @@ from boton.errors import ModelBusy, ModelRefused
 from boton.ports import CallKey, ChatStep, Toolbox, TurnStore
 
 _LONGEST_PAUSE = timedelta(minutes=2)
-_AGAIN = 20
-"""Turns that a customer who never stops writing may make stale before the activity ends and starts anew."""
 
 
 @payload
@@ -43,8 +41,8 @@ class RunTool:
 @payload
 @dataclass(frozen=True, slots=True)
 class NextStep:
-    """What is next in a chat. state: `run` the tools of `calls`, `send` the messages, `rest`. until: of the next timer,
-    once that is done. holder, conversation: how the chat stands.
+    """What is next in a chat. state: `run` the tools of `calls`, `send` the messages, look `again` once the customer is
+    quiet, `rest`. until: of the next timer, once that is done. holder, conversation: how the chat stands.
     """
 
     state: str
@@ -90,13 +88,8 @@ class ChatActivities:
     @activity.defn(name="advance_chat")
     async def advance_chat(self, advance: AdvanceChat) -> NextStep:
         """Does what is due, up to where tools are to be run or messages to be sent. Safe to run twice."""
-        for _ in range(_AGAIN):
-            step = await self._turns.advance_chat(advance.chat_id, self._clock())
-            if step.brief is not None:
-                step = await self._think(step.brief)
-            if step.state != "think":
-                return _to_next(step)
-        return NextStep(state="rest", until=self._clock())
+        step = await self._turns.advance_chat(advance.chat_id, self._clock())
+        return _to_next(step if step.brief is None else await self._think(step.brief))
 
     @activity.defn(name="run_tool")
     async def run_tool(self, run: RunTool) -> None:
@@ -115,7 +108,7 @@ class ChatActivities:
             step = await self.advance_chat(advance)
             for call in step.calls:
                 await self.run_tool(call)
-            if step.state != "run":
+            if step.state not in {"run", "again"}:
                 return Drafts(connection_id=step.connection_id, message_ids=step.message_ids)
 
     @activity.defn(name="give_up_turn")
@@ -160,8 +153,9 @@ class ChatActivities:
 
 
 def _to_next(step: ChatStep) -> NextStep:
+    """What was written in vain is thought over again, but not before the customer has finished."""
     return NextStep(
-        state=step.state,
+        state="again" if step.state == "think" else step.state,
         calls=tuple(RunTool(key.turn_id, key.number, key.position) for key in step.calls),
         connection_id=step.connection_id,
         message_ids=step.message_ids,

@@ -105,6 +105,8 @@ class ChatWorkflow:
                     await asyncio.gather(*(self._run_tool(call) for call in step.calls))
                 case "send" if not await self._send(step):
                     continue
+                case "again":
+                    return workflow.now()
                 case _:
                     return self._rest(step)
 

@@ -157,6 +157,8 @@ class Stage:
                 case "send":
                     self.clock.advance(_BOT_TAKES)
                     await _run(self.sending.send_messages, SendMessages(step.message_ids))
+                case "again":
+                    continue
                 case _:
                     return step.until
         raise BenchFailed(f"the chat came to no rest in {_MOST_STEPS} steps")

@@ -20,7 +20,7 @@ from boton.store.briefs import is_goal_reached, read_earlier
 from boton.store.dialogues import OF_ACTIVE, find_open, quiet_end, why_not
 from boton.store.drafting import add_drafts
 from boton.store.numbers import over
-from boton.store.staleness import SUPERSEDED, drop, is_stale, take_back
+from boton.store.staleness import SUPERSEDED, drop, is_stale, is_written, take_back
 from boton.store.tables import (
     DRAFTED,
     DUE,
@@ -151,10 +151,15 @@ def _find_reply(session: Session, chat: ChatRow, due: Sequence[MessageRow], now:
         if latest.conversation_id == chat.conversation_id and not is_stale(session, latest):
             return latest
         drop(latest, SUPERSEDED, now)
-    again = latest is not None and latest.status == TurnStatus.DROPPED and latest.reason == SUPERSEDED
-    recomposed = latest.recomposed + 1 if latest is not None and again else 0
     of_trigger = next((turn for turn in turns if turn.trigger_id == trigger_id), None)
-    return _open(session, chat, of_trigger, trigger_id, chat.conversation_id, recomposed, now)
+    return _open(session, chat, of_trigger, trigger_id, chat.conversation_id, _recomposed(session, latest), now)
+
+
+def _recomposed(session: Session, latest: TurnRow | None) -> int:
+    """How many turns in a row before this one were written in vain."""
+    if latest is None or latest.status != TurnStatus.DROPPED or latest.reason != SUPERSEDED:
+        return 0
+    return latest.recomposed + is_written(session, latest)
 
 
 _TURNS = select(TurnRow).where(

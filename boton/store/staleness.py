@@ -13,7 +13,7 @@ from boton.domain.messages import Direction, MessageError, MessageStatus
 from boton.store.asking import ask
 from boton.store.briefs import occasion_of
 from boton.store.steps import move
-from boton.store.tables import DUE, OF_TURN, ChatRow, ConversationRow, MessageRow, ToolCallRow, TurnRow
+from boton.store.tables import DUE, OF_TURN, ChatRow, ConversationRow, MessageRow, RoundRow, ToolCallRow, TurnRow
 
 SUPERSEDED = "superseded"
 _OVERTAKEN = MessageError(
@@ -27,11 +27,10 @@ _PARTS = select(MessageRow).where(
 """What the turn says."""
 
 _STATUSES = _PARTS.with_only_columns(col(MessageRow.status))
-_EFFECTS = (
-    select(col(ToolCallRow.name))
-    .where(col(ToolCallRow.turn_id) == bindparam("turn_id"), col(ToolCallRow.ok).is_(True))
-    .limit(1)
+_EFFECTS = select(col(ToolCallRow.effect)).where(
+    col(ToolCallRow.turn_id) == bindparam("turn_id"), col(ToolCallRow.ok).is_(True)
 )
+_WRITTEN = select(col(RoundRow.number)).where(col(RoundRow.turn_id) == bindparam("turn_id")).limit(1)
 _NEWER = (
     select(col(MessageRow.id))
     .where(col(MessageRow.chat_id) == bindparam("chat_id"), DUE, col(MessageRow.id) > bindparam("id"))
@@ -43,9 +42,17 @@ def is_stale(session: Session, turn: TurnRow) -> bool:
     """Whether a reply, open or queued, is to be written anew: at most twice in a row, and not once a part of it was
     claimed or its tools have changed something.
     """
-    if turn.status == TurnStatus.DROPPED or turn.recomposed >= RECOMPOSED or occasion_of(turn) is not Occasion.REPLY:
+    if turn.status == TurnStatus.DROPPED or occasion_of(turn) is not Occasion.REPLY:
         return False
-    return _is_overtaken(session, turn) and not _has_effects(session, turn) and not _is_said(session, turn)
+    if not _is_overtaken(session, turn):
+        return False
+    may_be = turn.recomposed < RECOMPOSED or not is_written(session, turn)
+    return may_be and not _has_effects(session, turn) and not _is_said(session, turn)
+
+
+def is_written(session: Session, turn: TurnRow) -> bool:
+    """Whether the model has answered in this turn: else nothing is lost with it, however long it was busy."""
+    return ask(session, _WRITTEN, turn_id=turn.id).first() is not None
 
 
 def is_aimless(session: Session, turn: TurnRow, reply: MessageRow) -> bool:
@@ -89,7 +96,9 @@ def _is_overtaken(session: Session, turn: TurnRow) -> bool:
 
 
 def _has_effects(session: Session, turn: TurnRow) -> bool:
-    return ask(session, _EFFECTS, turn_id=turn.id).first() is not None
+    """Of an open turn only what its tools have done already: their effects come when it closes."""
+    effects = ask(session, _EFFECTS, turn_id=turn.id).scalars()
+    return any(effect is None or turn.status != TurnStatus.OPEN for effect in effects)
 
 
 def _is_said(session: Session, turn: TurnRow) -> bool:

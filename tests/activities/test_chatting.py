@@ -219,15 +219,21 @@ async def test_heartbeats_while_the_model_thinks(bench: Bench, monkeypatch: pyte
     assert (await asyncio.wait_for(step, SECONDS)).message_ids
 
 
-async def test_customer_who_writes_while_the_model_thinks_is_answered_with_everything_at_once(bench: Bench) -> None:
+async def test_customer_who_writes_while_the_model_thinks_is_answered_with_everything_once_they_are_quiet(
+    bench: Bench,
+) -> None:
     chat_id = await a_customer_writes(bench, "hola")
     model = ScriptedModel(lambda prompt: f"{len(prompt.brief.history)} mensajes")
     model.may_answer.clear()
-    attempt = asyncio.create_task(advance(chats(bench, model), chat_id))
+    activities = chats(bench, model)
+    attempt = asyncio.create_task(advance(activities, chat_id))
     await asyncio.wait_for(model.thinking.wait(), SECONDS)
-    await a_customer_writes(bench, "¿tienen turno?", cursor=2)
+    for cursor in (2, 3):
+        await a_customer_writes(bench, "¿tienen turno?", cursor=cursor)
     model.may_answer.set()
-    assert await texts(bench, (await attempt).message_ids) == [("2 mensajes", "queued")]
+    assert ((await attempt).state, len(model.asked)) == ("again", 1)
+    step = await advance(activities, chat_id)
+    assert await texts(bench, step.message_ids) == [("3 mensajes", "queued")]
     assert len(model.asked) == 2
 
 

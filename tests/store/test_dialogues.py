@@ -287,8 +287,11 @@ async def test_new_opening_replaces_the_goal_and_keeps_the_history(database: Dat
 
 async def test_turn_is_written_anew_at_most_twice(database: Database) -> None:
     stage = await set_stage(database, bot_new_chats=True)
-    for place in range(3):
+    await stage.receive(incoming("mensaje 0"))
+    brief = await stage.open_turn()
+    for place in (1, 2):
         await stage.receive(incoming(f"mensaje {place}", when=at(place)), now=at(place))
+        assert (await stage.say(brief, "aquí estoy", now=at(place))).state == "think"
         brief = await stage.open_turn(now=at(place))
     await stage.receive(incoming("otro más", when=at(5)), now=at(5))
     step = await stage.say(brief, "aquí estoy", now=at(6))
@@ -297,6 +300,19 @@ async def test_turn_is_written_anew_at_most_twice(database: Database) -> None:
     await _send(stage, *step.message_ids, now=at(7))
     following = await stage.open_turn(now=at(8))
     assert following.history[-1].text == "otro más"
+
+
+async def test_what_comes_in_while_the_model_is_busy_is_answered_together_however_long_that_takes(
+    database: Database,
+) -> None:
+    """Nothing was written in vain."""
+    stage = await set_stage(database, bot_new_chats=True)
+    for place in range(5):
+        await stage.receive(incoming(f"mensaje {place}", when=minutes(place)), now=minutes(place))
+        brief = await stage.open_turn(now=minutes(place))
+    assert [line.text for line in brief.history] == [f"mensaje {place}" for place in range(5)]
+    await stage.receive(incoming("otro más", when=minutes(6)), now=minutes(6))
+    assert (await stage.say(brief, "aquí estoy", now=minutes(6))).state == "think"
 
 
 async def test_queued_reply_that_the_customer_overtakes_is_written_anew(database: Database) -> None:

@@ -37,6 +37,25 @@ async def test_next_turn_is_told_what_the_bot_has_said_meanwhile(database: Datab
     assert [line.text for line in brief.history][-2:] == ["Listo, el martes.", "¿y a qué hora?"]
 
 
+@pytest.mark.parametrize("by_effect", [True, False], ids=["at its close", "at once"])
+async def test_customer_who_takes_it_back_while_the_bot_writes_its_last_word_is_heard(
+    database: Database, by_effect: bool
+) -> None:
+    """A tool whose effect comes with the close of the turn has done nothing yet; any other cannot be taken back."""
+    stage = await _dialogue(database)
+    await stage.receive(incoming("sí, dale", when=hours(1)), now=hours(1))
+    brief = await stage.open_turn(now=hours(1))
+    (key,) = (await stage.say(brief, calls=[_CALL], now=hours(1))).calls
+    await stage.turns.answer_call(key, "hecho", ACHIEVED if by_effect else None, hours(1), ok=True)
+    brief = await stage.open_turn(now=hours(1))
+    await stage.receive(incoming("perdón, mejor no", when=hours(1.001)), now=hours(1.001))
+    step = await stage.say(brief, "¡Nos vemos!", now=hours(1.002))
+    assert (step.state, len(step.message_ids)) == (("think", 0) if by_effect else ("send", 1))
+    assert (await _conversation(stage)).outcome is None
+    if by_effect:
+        assert (await stage.open_turn(now=hours(1.003))).history[-1].text == "perdón, mejor no"
+
+
 async def test_turn_has_no_effect_once_a_human_holds_the_chat(database: Database) -> None:
     """Nobody has looked at the chat between the human's message and the model's last answer."""
     stage = await _dialogue(database)

@@ -261,6 +261,27 @@ async def test_message_of_a_burst_puts_the_answer_off(stage: Stage) -> None:
     assert stage.script.calls["advance_chat"] == []
 
 
+async def test_turn_that_was_written_in_vain_waits_until_the_customer_is_quiet(stage: Stage) -> None:
+    chat_id = stage.id("cht")
+
+    async def another_message_comes() -> NextStep:
+        await stage.starter.look_at_chat(chat_id, BUSINESS, quiet_seconds=9)
+        return NextStep(state="again", holder="bot")
+
+    stage.script.will("advance_chat", another_message_comes)
+    await stage.starter.look_at_chat(chat_id, BUSINESS)
+    timers = await eventually(lambda: timers_of(stage, chat_id), lambda timers: timers)
+    assert timedelta(seconds=8) < timers[-1] <= timedelta(seconds=9)
+    assert stage.script.calls["advance_chat"] == [AdvanceChat(chat_id)]
+
+
+async def test_turn_that_was_written_in_vain_is_written_anew_where_no_look_tells_why(stage: Stage) -> None:
+    stage.script.will("advance_chat", NextStep(state="again", holder="bot"), send(stage, "msg_1"))
+    chat_id = stage.id("cht")
+    await stage.starter.look_at_chat(chat_id, BUSINESS)
+    assert "turns: 1" in await is_resting(stage, chat_id)
+
+
 async def test_customer_who_may_be_writing_for_ever_is_answered_after_20_seconds(stage: Stage) -> None:
     chat_id = stage.id("cht")
     await stage.starter.look_at_chat(chat_id, BUSINESS, quiet_seconds=60)

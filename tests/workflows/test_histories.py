@@ -89,12 +89,12 @@ async def instruction_given_up(stage: Stage) -> str:
 
 
 async def chat_with_tools(stage: Stage) -> str:
-    """A burst, two rounds of tools, a reply that is cut short, a timer, and a turn that is given up."""
+    """A burst, a turn in vain, two rounds of tools, a reply that is cut short, a timer, and a turn that is given up."""
     soon, later = (datetime.now(UTC) + timedelta(seconds=seconds) for seconds in (4, 86_400))
     send = NextStep(state="send", connection_id=stage.connection_id, message_ids=("msg_1", "msg_2"), holder="bot")
     rest = NextStep(state="rest", until=soon, holder="bot", conversation="waiting")
     calls = tuple(RunTool("trn_1", 0, position) for position in (0, 1))
-    stage.script.will("advance_chat", NextStep(state="run", calls=calls))
+    stage.script.will("advance_chat", NextStep(state="again", holder="bot"), NextStep(state="run", calls=calls))
     stage.script.will("advance_chat", NextStep(state="run", calls=(RunTool("trn_1", 1, 0),)), send, send, rest)
     stage.script.will("advance_chat", ApplicationError("401", type="ModelRefused"), NextStep(state="rest", until=later))
     stage.script.will("run_tool", RuntimeError("store"))
