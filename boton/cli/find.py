@@ -15,16 +15,22 @@ from boton.cli.upfile import read_up_file
 from boton.domain.businesses import Business
 from boton.domain.chats import Chat
 from boton.domain.jid import parse_recipient
+from boton.domain.reminders import ReminderStatus
 from boton.errors import NotFound
-from boton.names import chat_workflow, connection_workflow, send_workflow, workflow_page
+from boton.names import chat_workflow, connection_workflow, reminder_workflow, send_workflow, workflow_page
+from boton.ports import Page
 from boton.settings import Settings
 from boton.store.businesses import SqlBusinessStore
 from boton.store.chats import SqlChatStore
 from boton.store.connections import SqlConnectionStore
 from boton.store.engine import Database
+from boton.store.reminders import SqlReminderStore
 
 _MESSAGES = 50
 """How far back sends are looked for."""
+
+_REMINDERS = Page(page=0, page_size=50)
+"""Those that wait for their time, newest first."""
 
 _PATIENCE = timedelta(seconds=2)
 
@@ -62,9 +68,13 @@ async def _find(database: Database, settings: Settings, jid: str) -> tuple[Setti
 
 async def _workflow_ids(database: Database, chat: Chat) -> tuple[str, ...]:
     _, messages, _ = await SqlChatStore(database).list_messages(chat.business_id, chat.jid, limit=_MESSAGES)
+    waiting, _ = await SqlReminderStore(database).list_reminders(
+        chat.business_id, _REMINDERS, status=ReminderStatus.SCHEDULED, jid=chat.jid
+    )
     connection = await SqlConnectionStore(database).fetch_active_connection(chat.business_id)
     sends = dict.fromkeys(send_workflow(each.send_id) for each in reversed(messages) if each.send_id is not None)
-    return (chat_workflow(chat.id), *sends, *([connection_workflow(connection.id)] if connection else []))
+    reminders = [reminder_workflow(each.id) for each in waiting]
+    return (chat_workflow(chat.id), *sends, *reminders, *([connection_workflow(connection.id)] if connection else []))
 
 
 def _as_running(settings: Settings) -> Settings:

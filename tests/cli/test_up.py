@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import urllib.request
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -136,9 +137,20 @@ def test_the_curl_line_works_when_pasted_and_find_leads_to_its_workflow(shell: S
     phone = answer["recipients"][0]["to"]
     inbox = f"{document['simulator']}/phones/{phone}/messages"
     wait_until(lambda: json.loads(_get(inbox))["messages"])
+    reminder = _remind(document, phone)
     found = shell.run("find", phone).stdout
-    assert f"{document['temporalUi']}/namespaces/default/workflows/send%2F{answer['id']}" in found
+    for workflow in (f"send%2F{answer['id']}", f"reminder%2F{reminder}"):
+        assert f"{document['temporalUi']}/namespaces/default/workflows/{workflow}" in found
     assert "running" in found
+
+
+def _remind(document: dict[str, Any], phone: str) -> str:
+    """The id of a reminder that waits for its time."""
+    body = json.dumps({"to": phone, "message": "Te esperamos", "at": f"{datetime.now(UTC) + timedelta(days=1):%FT%TZ}"})
+    headers = {"Authorization": f"Bearer {document['token']}", "Content-Type": "application/json"}
+    request = urllib.request.Request(f"{document['api']}/api/v1/reminders", body.encode(), headers)
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return str(json.load(answer)["id"])
 
 
 def _read_curl_line(process: subprocess.Popen[str]) -> str:
