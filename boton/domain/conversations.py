@@ -109,8 +109,8 @@ class TurnBrief:
     """Everything the model needs for one turn, read in one transaction. `history` is oldest first.
 
     instruction: of the conversation, while it is open. rounds: what the model and its tools did in this turn so far.
-    earlier: ended conversations, oldest first. goal_reached: the conversation ended well a moment ago, and the customer
-    still writes.
+    earlier: ended conversations, oldest first. goal_reached: the bot has brought the last one to its end, and the
+    customer still writes.
     """
 
     turn_id: str

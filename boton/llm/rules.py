@@ -27,8 +27,8 @@ The customer has not answered for a while. Write one short, friendly follow-up: 
 pressure on them, blames nobody for the silence, and repeats nothing word for word that was written before."""
 
 _REACHED = """\
-The goal of the conversation before was reached a moment ago. Answer what the customer still writes, briefly; do not
-bring the goal up again."""
+The conversation before was brought to its end: a note in the dialogue says when, and how. Answer what the customer
+writes now, briefly; do not bring its goal up again."""
 
 
 def tell_rules(brief: TurnBrief, tools: Collection[str]) -> str:

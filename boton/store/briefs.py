@@ -85,10 +85,18 @@ _ENDED = (
         col(ConversationRow.outcome),
         col(ConversationRow.summary),
     )
-    .where(col(ConversationRow.chat_id) == bindparam("chat_id"), col(ConversationRow.ended_at).is_not(None))
+    .where(
+        col(ConversationRow.chat_id) == bindparam("chat_id"),
+        col(ConversationRow.ended_at).is_not(None),
+        or_(
+            col(ConversationRow.status) != ConversationStatus.DONE.value,
+            col(ConversationRow.outcome) != ConversationOutcome.ERROR.value,
+        ),
+    )
     .order_by(col(ConversationRow.ended_at).desc(), col(ConversationRow.id).desc())
     .limit(_EARLIER)
 )
+"""But for those whose opening failed: the customer knows nothing of them."""
 
 
 def read_earlier(session: Session, chat_id: str) -> tuple[EarlierConversation, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from boton.domain.businesses import BotPurpose
@@ -232,10 +234,14 @@ def test_follow_up_is_short_friendly_and_asks_nothing_of_the_instruction_anew() 
 
 
 def test_reached_goal_is_not_brought_up_again() -> None:
-    asked = build_prompt(
-        brief(customer("¿llevo algo?"), instruction="Ofrece turno", goal_reached=True), registry=REGISTRY
+    ended = EarlierConversation(
+        ended_at=NOW - timedelta(days=90), status=ConversationStatus.DONE, outcome=ConversationOutcome.DECLINED
     )
-    assert "was reached a moment ago" in asked.system
+    turn = brief(customer("¿llevo algo?"), instruction="Ofrece turno", earlier=(ended,), goal_reached=True)
+    asked = build_prompt(turn, registry=REGISTRY)
+    assert "do not bring its goal up again" in asked.system
+    assert "a moment ago" not in asked.system
+    assert asked.lines[0] == ("user", "[an earlier conversation, ended 2025-12-02: declined]")
     assert [tool.name for tool in asked.tools] == [HAND_OFF]
 
 

@@ -14,7 +14,7 @@ from boton.domain.tools import Effect, FinishConversation, HandOff, ScheduleFoll
 from boton.store.engine import Database
 from boton.store.tables import ConversationRow, FollowUpRow, TurnRow
 from tests.store.builders import NOW, at
-from tests.store.stage import Stage, incoming, minutes, sent, set_stage, typed
+from tests.store.stage import Stage, failed, incoming, minutes, sent, set_stage, typed
 
 ACHIEVED = FinishConversation(outcome=ConversationOutcome.ACHIEVED, summary="Viene el lunes a las 15.")
 HAND_OFF = HandOff(reason="pide un descuento")
@@ -107,6 +107,20 @@ async def test_second_ok_after_the_goal_is_not_answered_either(database: Databas
         await stage.receive(incoming(text, when=when), now=when)
         assert (await stage.look(now=when)).state == "rest"
     assert [row.answer for row in (await stage.messages())[-2:]] == ["not_needed"] * 2
+
+
+async def test_goal_of_an_opening_that_failed_was_never_reached(database: Database) -> None:
+    """The customer knows nothing of it: they are answered as if it had not been."""
+    stage = await set_stage(database, bot_new_chats=True)
+    accepted = await stage.open_conversation()
+    await stage.record(failed(await stage.claim(accepted.send.id)))
+    assert (await _conversation(stage)).outcome == "error"
+    await stage.receive(incoming("¿hay turnos?", when=hours(1)), now=hours(1))
+    brief = await stage.open_turn(now=hours(1))
+    assert (brief.goal_reached, brief.earlier) == (False, ())
+    await _send(stage, *await stage.close_turn(brief, "Sí, ¿el martes?", now=hours(1)), now=hours(1))
+    await stage.receive(incoming("dale", when=hours(2)), now=hours(2))
+    assert (await stage.look(now=hours(2))).state == "think"
 
 
 async def test_mere_ok_before_the_goal_is_answered(database: Database) -> None:
