@@ -54,7 +54,9 @@ class TurnStore(Protocol):
         """
 
     async def open_openings(self, message_ids: Sequence[str], now: datetime) -> Sequence[TurnBrief]:
-        """The turns that write these openings; those whose text is there already are left out."""
+        """The turns that write these openings. Those whose text is there already, and those of untouchable chats, are
+        left out.
+        """
 
     async def record_answer(
         self, turn_id: str, number: int, answer: ModelAnswer, parts: Sequence[str], now: datetime

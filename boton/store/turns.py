@@ -127,6 +127,8 @@ def _open_openings(session: Session, message_ids: Sequence[str], now: datetime) 
         if row is None or row.text is not None or row.status != MessageStatus.QUEUED:
             continue
         chat = lock_chat(session, row.chat_id)
+        if chat.untouchable:
+            continue  # its claim settles it; the model reads nothing of this chat
         turn = find_by_trigger(session, chat.id, row.id) or _add_opening(session, row, now)
         if is_budget_used(session, session.get_one(BusinessRow, chat.business_id), now):
             events += fail(session, chat, turn, _NO_TOKENS, now)

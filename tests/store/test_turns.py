@@ -278,6 +278,20 @@ async def test_opening_is_written_as_instructed(database: Database) -> None:
     assert (await stage.claim(accepted.send.id)).text == "¡Hola!"
 
 
+async def test_model_reads_nothing_of_a_chat_that_became_untouchable_while_its_opening_was_to_be_written(
+    database: Database,
+) -> None:
+    """It was busy, and is asked again."""
+    stage = await set_stage(database)
+    accepted = await stage.accept(kind=SendKind.INSTRUCTION)
+    ids = [one.message_id for one in accepted.recipients]
+    assert len(await stage.turns.open_openings(ids, NOW)) == 1
+    await stage.change(untouchable=True)
+    assert await stage.turns.open_openings(ids, at(60)) == []
+    assert isinstance(await stage.advance(accepted.send.id, now=at(61)), Idle)
+    assert (await stage.message(ids[0])).error_code == "untouchable"
+
+
 async def test_message_of_a_send_is_no_draft_of_its_chat(database: Database) -> None:
     stage = await set_stage(database)
     await stage.accept()
