@@ -315,7 +315,7 @@ class Link:
                 await self._gateway.open(self._epoch)
                 await self._settle_all()
                 self._recovered.set()
-                await self._tell_status(ConnectionStatus.CONNECTED, None)
+                await self._tell_connected()
                 pause = _REOPEN_FIRST
                 await self._pump()
             except ConnectionAway as away:
@@ -362,10 +362,15 @@ class Link:
         self._metrics.set_connections({status.value: 1})
         await self._connections.record_status(self._connection.id, self._epoch, status, reason, utc_now())
 
+    async def _tell_connected(self) -> None:
+        """Never without a proof."""
+        await self._gateway.prove_connected()
+        await self._tell_status(ConnectionStatus.CONNECTED, None)
+
     async def _say_again(self) -> None:
-        """`connected` is believed only while it is fresh: a round trip has just succeeded."""
+        """`connected` is believed only while it is fresh."""
         if utc_now() - self._said_at >= SAID_AGAIN:
-            await self._tell_status(ConnectionStatus.CONNECTED, None)
+            await self._tell_connected()
             connection = await self._connections.fetch_connection(self._connection.id)
             self._metrics.set_slow_lane(connection.slow_lane_closed(utc_now()) is None)
 

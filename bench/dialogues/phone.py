@@ -57,6 +57,8 @@ class Phone(WhatsAppGateway):
     async def read_events(self, after: int, wait: float) -> Sequence[GatewayEvent]:
         return ()
 
+    async def prove_connected(self) -> None: ...
+
     async def send_text(self, attempt: Attempt) -> Sent:
         self._transcript.add(Who.BOT, attempt.text)
         return Sent(whatsapp_id=f"WA-{next(self._ids)}", at=self._clock())

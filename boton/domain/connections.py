@@ -17,7 +17,9 @@ class Gateway(StrEnum):
 
 
 class ConnectionStatus(StrEnum):
-    """`connected` means that a round trip to WhatsApp succeeded lately."""
+    """`connected` means that a round trip to WhatsApp succeeded lately: within the last minute and a half, or 105
+    seconds where the link that said so is gone since.
+    """
 
     LINKING = "linking"
     CONNECTING = "connecting"

@@ -23,6 +23,12 @@ class WhatsAppGateway(Protocol):
         At least once: what the store has not recorded is given again. Raises SessionReplaced, ConnectionAway.
         """
 
+    async def prove_connected(self) -> None:
+        """Returns where a round trip to WhatsApp succeeded within the last minute; else it makes one.
+
+        Raises ConnectionAway where none succeeds, SessionReplaced.
+        """
+
     async def send_text(self, attempt: Attempt) -> Sent:
         """Sends one attempt. Raises ConnectionAway, RecipientRefused, NumberRefused, RefusedForNow, SessionReplaced
         (definitely not sent) or OutcomeUnknown (ask `find_outcome`). Never deduplicates by itself.

@@ -1,7 +1,7 @@
-"""How the connection to WhatsApp stands, by what the library tells.
+"""How the connection to WhatsApp stands, by what the library tells and what WhatsApp proves.
 
-Written on the library's thread, read on the event loop. `connected` means that a round trip succeeded lately: the
-library pings WhatsApp every half a minute and tells when no answer comes.
+Written on the library's thread, read on the event loop. The library pings WhatsApp every 20 to 30 seconds and tells
+when no answer comes within 10, but not that one came: its silence proves nothing, for it may be dead itself.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from boton.whatsapp.refusals import Loss, read_loss
 class Line:
     """The state of one client, from one connect to the next."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """clock: answers seconds."""
         self._loop = asyncio.get_running_loop()
-        self.heard_at = self._loop.time()
+        self._clock = clock
+        self.proved_at = clock()
         self._changed = asyncio.Event()
         self.reset()
 
@@ -40,7 +42,6 @@ class Line:
 
     def hear(self, event: Any) -> None:
         """From any thread."""
-        self.heard_at = self._loop.time()
         match event.DESCRIPTOR.name:
             case "Connected" | "KeepAliveRestored":
                 self.connected = True
@@ -52,7 +53,19 @@ class Line:
                 self.connected, self.replaced = False, True
             case _:
                 self._hear_loss(event)
+        if self.connected:
+            self.proved_at = self._clock()
         self._tell()
+
+    def prove(self) -> None:
+        """WhatsApp has answered a call. From any thread."""
+        self.proved_at = self._clock()
+        self._tell()
+
+    @property
+    def silence(self) -> float:
+        """Seconds since WhatsApp last told or answered something."""
+        return self._clock() - self.proved_at
 
     def break_(self, why: str) -> None:
         """The library is of no use any more until it is stopped and connected again."""

@@ -23,6 +23,7 @@ from boton.whatsapp.device_store import DeviceStore
 from boton.whatsapp.intake import take_in
 from boton.whatsapp.journal import Journal
 from boton.whatsapp.pairing import Paired, Pairing, PairingFailed, PairingStep
+from boton.whatsapp.refusals import is_answer
 
 _ROOT = logging.getLogger()
 _BEFORE = _ROOT.level, _ROOT.handlers[:]
@@ -89,14 +90,17 @@ class CallFailed(Exception):
 class NeonizeClient:
     """One linked device. Nothing is asked of the library before it is up or while it stops: that would be the end."""
 
-    def __init__(self, name: str, jid: str, on_event: OnEvent, on_end: Callable[[str], None]) -> None:
+    def __init__(
+        self, name: str, jid: str, on_event: OnEvent, *, on_answer: Callable[[], None], on_end: Callable[[str], None]
+    ) -> None:
         """name: of the library's database (`DeviceStore.library_name`). jid: of a device that is in there: an unknown
-        one ends the process. on_end: is told why the library's event pump ended, on the event loop.
+        one ends the process. On the event loop, on_answer is called whenever WhatsApp has answered, if only by a
+        refusal, and on_end is told why the library's event pump ended.
         """
         _make_room()
         self._raw = _new_raw(name, on_event, self._hear)
         self._raw.jid = to_proto(jid)
-        self._on_end = on_end
+        self._on_answer, self._on_end = on_answer, on_end
         self._task: asyncio.Task[None] | None = None
         self._started = False
         self._stopping = asyncio.Lock()
@@ -151,12 +155,12 @@ class NeonizeClient:
             self._sends.release()
             done()
 
-        answer = await self._call(lambda: self._raw.send_message(to_proto(to), message), seconds, over)
+        answer = await self._ask(lambda: self._raw.send_message(to_proto(to), message), seconds, over)
         return answer.ID, datetime.fromtimestamp(answer.Timestamp, UTC)
 
     async def look_up(self, phone: str) -> str | None:
         """The JID under which WhatsApp knows a number; None when it knows none. Raises as `send`."""
-        answers = await self._call(lambda: self._raw.is_on_whatsapp(phone), _ASK_SECONDS)
+        answers = await self._ask(lambda: self._raw.is_on_whatsapp(phone), _ASK_SECONDS)
         return next((f"{one.JID.User}@{one.JID.Server}" for one in answers if one.IsIn), None)
 
     async def show_typing(self, to: str, on: bool) -> None:
@@ -167,12 +171,25 @@ class NeonizeClient:
         await self._call(lambda: self._raw.send_chat_presence(to_proto(to), state, media), _ASK_SECONDS)
 
     async def ask_something(self) -> None:
-        """A round trip to WhatsApp. Raises as `send`."""
-        await self._call(self._raw.get_blocklist, _ASK_SECONDS)
+        """A round trip to WhatsApp, of which it makes little ado: a small list is read. Raises as `send`."""
+        await self._ask(self._raw.get_blocklist, _ASK_SECONDS)
 
     async def logout(self) -> None:
         """The phone forgets the device, and so does the database. Raises as `send`."""
-        await self._call(self._raw.logout, _ASK_SECONDS)
+        await self._ask(self._raw.logout, _ASK_SECONDS)
+
+    async def _ask(
+        self, function: Callable[[], Awaitable[Any]], seconds: float, done: Callable[[], None] | None = None
+    ) -> Any:
+        """A call that is over when WhatsApp has answered."""
+        try:
+            answer = await self._call(function, seconds, done)
+        except CallFailed as failed:
+            if is_answer(str(failed)):
+                self._on_answer()
+            raise
+        self._on_answer()
+        return answer
 
     async def _call(
         self, function: Callable[[], Awaitable[Any]], seconds: float, done: Callable[[], None] | None = None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -45,9 +46,10 @@ class NeonizeGateway:
         connection_id: str,
         patience: Patience | None = None,
         reach: Callable[[], Awaitable[bool]] = is_reachable,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._patience = patience or Patience()
-        self._session = Session(store, connection_id, self._patience, reach)
+        self._session = Session(store, connection_id, self._patience, reach, clock)
         self._typing: set[asyncio.Task[None]] = set()
 
     async def open(self, epoch: int) -> None:
@@ -91,7 +93,12 @@ class NeonizeGateway:
             if left <= 0:
                 return []
             await self._session.wait_for_news(number, heard, min(left, _OWNER_CHECK))
-            await self._session.watch()
+
+    async def prove_connected(self) -> None:
+        """Also raises NumberLost. WhatsApp is asked at most about once a minute: where it has told and answered nothing
+        for that long.
+        """
+        await self._session.prove_connected()
 
     # ------------------------------------------------------------ going out
 

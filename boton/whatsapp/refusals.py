@@ -179,6 +179,14 @@ def _to_error(meaning: Meaning, answer: str | None = None) -> SendError:
     return ConnectionAway(detail) if answer is None else RefusedForNow(detail)
 
 
+_FROM_WHATSAPP = re.compile(r"server returned error \d|info query returned (status|unknown)")
+
+
+def is_answer(words: str) -> bool:
+    """Whether WhatsApp itself said so: whoever is refused is connected."""
+    return _FROM_WHATSAPP.search(words.lower()) is not None
+
+
 def may_hide_a_send(words: str) -> bool:
     """Whether the library also says so after the message was on the wire: where it was cut off, and the library wrote
     it once more to a connection that was not there yet.

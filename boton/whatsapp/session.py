@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -34,7 +35,8 @@ T = TypeVar("T")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
     """Seconds. send: after which a send hangs (the library's own time-out is 75). proof: how long a receipt is awaited.
-    silence: after which WhatsApp is asked something, though the library says that it is connected.
+    silence: after which WhatsApp is asked something, though the library says that it is connected; answer: how long it
+    may take to answer that.
     """
 
     predecessors: float = 10.0
@@ -43,8 +45,8 @@ class Patience:
     sync: float = 10.0
     send: float = 90.0
     proof: float = 5.0
-    watch: float = 15.0
-    silence: float = 600.0
+    silence: float = 45.0
+    answer: float = 25.0
 
 
 _OWN_THREADS = ThreadPoolExecutor(8, "boton-store")
@@ -67,9 +69,14 @@ class Session:
     """Opened under an epoch, again and again; closed once."""
 
     def __init__(
-        self, store: DeviceStore, connection_id: str, patience: Patience, reach: Callable[[], Awaitable[bool]]
+        self,
+        store: DeviceStore,
+        connection_id: str,
+        patience: Patience,
+        reach: Callable[[], Awaitable[bool]],
+        clock: Callable[[], float],
     ) -> None:
-        self.line = Line()
+        self.line = Line(clock)
         self._reach = reach
         self._store = store
         self._connection_id = connection_id
@@ -80,7 +87,7 @@ class Session:
         self._number: Number | None = None
         self._client: NeonizeClient | None = None
         self._replaced_at: float | None = None
-        self._watched_at = 0.0
+        self._question: asyncio.Future[None] | None = None
 
     async def open(self, epoch: int) -> None:
         """Raises SessionReplaced, ConnectionAway, NumberLost, ProcessSpent."""
@@ -149,27 +156,47 @@ class Session:
         """Until there is something to read, or to notice."""
         await self.line.wait(lambda: number.heard != heard or self._client is None or not self.line.up, seconds)
 
-    async def watch(self) -> None:
-        """What the library says of itself is checked now and then: a connection can die without a word."""
-        now = asyncio.get_running_loop().time()
-        client = self._client
-        if client is None or not self.line.up or now - self._watched_at < self._patience.watch:
-            return
-        self._watched_at = now
-        try:
-            if not await client.is_connected():
-                self.line.break_("the library is not connected, and did not say so")
-            elif now - self.line.heard_at > self._patience.silence:
-                await client.ask_something()
-                self.line.heard_at = now
-        except (Wedged, CallFailed, ConnectionAway):
-            self.line.break_("WhatsApp gives no answer")
+    async def prove_connected(self) -> None:
+        """A connection can die without a word. Raises SessionReplaced, NumberLost, ConnectionAway."""
+        client, _ = self.opened()
+        await self.check_owner()
+        self.check_line()
+        await self._ask_library(client)
+        if self.line.up and self.line.silence > self._patience.silence:
+            await self._ask_whatsapp(client)
+        self.check_line()
 
     async def unwedge(self, client: NeonizeClient, connects: int) -> None:
         """A send that hangs makes every later one hang; only a stop ends them. connects: the client's when it began."""
         if client.connects == connects:
             self.line.break_("a send hung")
             await client.stop()
+
+    # ------------------------------------------------------------ asking
+
+    async def _ask_library(self, client: NeonizeClient) -> None:
+        try:
+            if not await client.is_connected():
+                self.line.break_("the library is not connected, and did not say so")
+        except (Wedged, ConnectionAway):
+            self.line.break_("the library gives no answer")
+
+    async def _ask_whatsapp(self, client: NeonizeClient) -> None:
+        """Whatever WhatsApp tells or answers meanwhile will do. One question at a time: each holds a thread."""
+        asked_with = self.line.silence
+        if self._question is None or self._question.done():
+            self._question = asyncio.ensure_future(self._question_of(client))
+        question = self._question
+        await self.line.wait(
+            lambda: self.line.silence < asked_with or not self.line.up or question.done(), self._patience.answer
+        )
+        if self.line.silence >= asked_with:
+            self.line.break_("WhatsApp gives no answer")
+
+    async def _question_of(self, client: NeonizeClient) -> None:
+        with contextlib.suppress(Wedged, CallFailed, ConnectionAway):
+            await client.ask_something()
+        self.line.wake()
 
     # ------------------------------------------------------------ opening
 
@@ -181,7 +208,8 @@ class Session:
         load = partial(Number, self._store, self._connection_id, device, self._ownership, self.line)
         self._number = number = await ask_store(load)
         name = self._store.library_name(self._connection_id)
-        self._client = NeonizeClient(name, device.jid, number.take_event, self.line.break_)
+        line = self.line
+        self._client = NeonizeClient(name, device.jid, number.take_event, on_answer=line.prove, on_end=line.break_)
         return self._client
 
     async def _await_predecessors(self) -> None:

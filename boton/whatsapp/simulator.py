@@ -63,6 +63,9 @@ class SimulatorGateway:
         timeout = httpx.Timeout(wait + _GRACE, connect=5.0)
         return await self._ask("GET", query, parse_events, timeout=timeout)
 
+    async def prove_connected(self) -> None:
+        await self.open(self._epoch)
+
     async def send_text(self, attempt: Attempt) -> Sent:
         to = to_number(attempt.jid)
         body = {"epoch": attempt.epoch, "attempt": attempt.id, "to": to, "text": attempt.text}

@@ -81,6 +81,8 @@ class ScriptedGateway:
     async def read_events(self, after: int, wait: float) -> Sequence[GatewayEvent]:
         return ()
 
+    async def prove_connected(self) -> None: ...
+
     async def is_on_whatsapp(self, jid: str) -> bool:
         self.looked_up.append(jid)
         if self.look_ups:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack, ExitStack
 from itertools import count
@@ -191,10 +192,12 @@ class NeonizeWorld:
         self.network = FakeNetwork(business, self.store.engine(self.connection_id))
         go.wires[link_device(self.store, self.connection_id, business)] = self.network
 
-    def new_gateway(self, host: str = "", **patience: float) -> NeonizeGateway:
+    def new_gateway(
+        self, host: str = "", clock: Callable[[], float] = time.monotonic, **patience: float
+    ) -> NeonizeGateway:
         """With less patience than in production, or as told."""
         known = {"predecessors": 0.1, "connect": 5.0, "reconnect": 0.2, "sync": 2.0} | patience
-        gateway = NeonizeGateway(self.new_store(host), self.connection_id, Patience(**known), _reachable)
+        gateway = NeonizeGateway(self.new_store(host), self.connection_id, Patience(**known), _reachable, clock)
         self._gateways.push_async_callback(gateway.close)
         return gateway
 

@@ -95,6 +95,24 @@ def inbound(events: list[GatewayEvent]) -> list[Inbound]:
     return [event.body for event in events if isinstance(event.body, Inbound)]
 
 
+# ------------------------------------------------------------ connected
+
+
+async def test_connected_gateway_proves_it_and_one_that_is_cut_off_does_not(
+    world: World, gateway: WhatsAppGateway
+) -> None:
+    await gateway.prove_connected()
+    world.set_faults(offline=True)
+    with pytest.raises(ConnectionAway):
+        await gateway.prove_connected()
+
+
+async def test_gateway_that_was_replaced_proves_nothing(world: World, gateway: WhatsAppGateway) -> None:
+    await world.new_gateway().open(2)
+    with pytest.raises(SessionReplaced):
+        await gateway.prove_connected()
+
+
 # ------------------------------------------------------------ sending
 
 

@@ -79,6 +79,9 @@ class Wire(Protocol):
     def ask_code(self, session: Session, phone: str) -> str: ...
     def send(self, session: Session, to: str, message: Any) -> tuple[str, int]: ...
     def look_up(self, session: Session, phone: str) -> str | None: ...
+    def answer(self, session: Session) -> None:
+        """A question without further interest."""
+
     def show_typing(self, session: Session, to: str, state: int) -> None: ...
     def log_out(self, session: Session) -> None: ...
     def leave(self, session: Session) -> None: ...
@@ -163,7 +166,11 @@ class FakeGo:
         return session is not None and session.connected
 
     def GetBlocklist(self, uuid: bytes) -> bytes:
-        return self._answer(uuid, "GetBlocklist", lambda _: _EMPTY_LIST, pb.GetBlocklistReturnFunction)
+        def read(session: Session) -> Any:
+            self._wire(session).answer(session)
+            return _EMPTY_LIST
+
+        return self._answer(uuid, "GetBlocklist", read, pb.GetBlocklistReturnFunction)
 
     def Logout(self, uuid: bytes) -> bytes:
         self.calls.append("Logout")

@@ -168,6 +168,13 @@ class FakeNetwork:
         self._map(found)
         return found.chat
 
+    def answer(self, session: Session) -> None:
+        if self.faults.get("silent"):
+            session.stopped.wait(30)
+        self._require(session)
+        if "refuse" in self.faults:
+            raise Refusal(f"info query returned status {self.faults['refuse']}")
+
     def show_typing(self, session: Session, to: str, state: int) -> None:
         self._require(session)
         self.typing.append((to, state))

@@ -171,6 +171,9 @@ class FarWire:
         jid: str | None = self._call("look_up", session, phone)
         return jid
 
+    def answer(self, session: Session) -> None:
+        """At once."""
+
     def show_typing(self, session: Session, to: str, state: int) -> None:
         """Nobody looks."""
 

@@ -21,6 +21,7 @@ from boton.errors import (
     RecipientRefused,
     SessionReplaced,
 )
+from boton.whatsapp.line import Line
 from boton.whatsapp.neonize_gateway import NeonizeGateway
 from tests.contracts.gateways import NeonizeNetwork, NeonizeWorld
 from tests.contracts.test_gateway import attempt_for, events_until, inbound, left, receipts
@@ -260,13 +261,122 @@ async def test_nothing_is_asked_of_the_library_before_it_is_up_or_after_it_stopp
     assert played.go.calls == []
 
 
-async def test_silent_connection_is_not_called_connected(world: NeonizeWorld) -> None:
-    """The library says nothing, and is not connected any more."""
-    gateway = world.new_gateway(watch=0)
-    await gateway.open(1)
+async def test_library_that_is_not_connected_and_does_not_say_so_is_found_out(
+    world: NeonizeWorld, gateway: NeonizeGateway
+) -> None:
+    reading = asyncio.create_task(gateway.read_events(0, 60))
+    await gateway.prove_connected()
     session_of(world).connected = False
 
-    assert "did not say so" in await away(gateway)
+    with pytest.raises(ConnectionAway, match="did not say so"):
+        await gateway.prove_connected()
+    async with asyncio.timeout(5):
+        with pytest.raises(ConnectionAway):
+            await reading
+
+
+class Clock:
+    """Seconds that pass when they are told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def test_wedged_connection_is_away_within_a_minute_and_made_anew(
+    played: NeonizeNetwork, world: NeonizeWorld
+) -> None:
+    """The library says that it is connected, and WhatsApp says nothing: only an answer is a proof."""
+    clock = Clock()
+    gateway = world.new_gateway(clock=clock, answer=0.2)
+    await gateway.open(1)
+    wedged = session_of(world)
+    world.network.faults = {"silent": True}
+    clock.now += 45
+    await gateway.prove_connected()
+    assert "GetBlocklist" not in played.go.calls
+
+    clock.now += 15
+    with pytest.raises(ConnectionAway, match="WhatsApp gives no answer"):
+        await gateway.prove_connected()
+    assert wedged.connected
+    with pytest.raises(ConnectionAway):
+        await gateway.read_events(0, 5)
+
+    world.network.faults = {}
+    await gateway.open(1)
+    assert session_of(world) is not wedged
+    await gateway.prove_connected()
+
+
+async def test_quiet_number_stays_connected_and_asks_about_once_a_minute(
+    played: NeonizeNetwork, world: NeonizeWorld
+) -> None:
+    clock = Clock()
+    gateway = world.new_gateway(clock=clock)
+    await gateway.open(1)
+    for _ in range(60 * 60 // 20):
+        clock.now += 20
+        await gateway.prove_connected()
+    assert 50 <= played.go.calls.count("GetBlocklist") <= 60
+
+
+async def test_refused_question_is_an_answer(played: NeonizeNetwork, world: NeonizeWorld) -> None:
+    """A number that asks too much is connected; a reconnect would make it ask for more."""
+    clock = Clock()
+    gateway = world.new_gateway(clock=clock)
+    await gateway.open(1)
+    world.network.faults = {"refuse": 429}
+    clock.now += 60
+    await gateway.prove_connected()
+    await gateway.prove_connected()
+    assert played.go.calls.count("GetBlocklist") == 1
+
+
+@pytest.mark.parametrize("sign", ["a message", "an acknowledged send", "a pong after missed ones"])
+async def test_sign_of_life_spares_the_question(played: NeonizeNetwork, world: NeonizeWorld, sign: str) -> None:
+    clock, customer = Clock(), world.new_customer()
+    gateway = world.new_gateway(clock=clock)
+    await gateway.open(1)
+    clock.now += 60
+    match sign:
+        case "a message":
+            world.customer_writes(customer, "hola")
+            await events_until(gateway, lambda seen: bool(inbound(seen)))
+        case "an acknowledged send":
+            world.change_customer(customer, online=False)
+            await gateway.send_text(attempt_for(customer))
+        case _:
+            session_of(world).push(events.keep_alive_timeout())
+            session_of(world).push(events.pb.KeepAliveRestored())
+            session_of(world).drain()
+    await gateway.prove_connected()
+    assert "GetBlocklist" not in played.go.calls
+
+
+@pytest.mark.parametrize("event", [events.keep_alive_timeout(), events.disconnected()])
+async def test_what_the_library_says_of_itself_is_no_sign_of_life(world: NeonizeWorld, event: object) -> None:
+    clock = Clock()
+    line = Line(clock)
+    line.hear(events.connected())
+    clock.now += 60
+    line.hear(event)
+    assert line.silence == 60
+
+
+async def test_silence_that_a_message_breaks_is_no_wedge(played: NeonizeNetwork, world: NeonizeWorld) -> None:
+    """Though the question itself is answered too late."""
+    clock = Clock()
+    gateway = world.new_gateway(clock=clock, answer=20)
+    await gateway.open(1)
+    world.network.faults = {"silent": True}
+    clock.now += 60
+    proving = asyncio.create_task(gateway.prove_connected())
+    await until(lambda: "GetBlocklist" in played.go.calls, 10)
+    world.customer_writes(world.new_customer(), "hola")
+    await proving
 
 
 async def test_missed_pings_are_a_connection_away_until_one_is_answered(
@@ -278,14 +388,6 @@ async def test_missed_pings_are_a_connection_away_until_one_is_answered(
     session_of(world).push(events.pb.KeepAliveRestored())
     await gateway.open(1)
     assert await gateway.read_events(0, 0) == []
-
-
-async def test_long_silence_is_broken_by_a_question(played: NeonizeNetwork, world: NeonizeWorld) -> None:
-    gateway = world.new_gateway(watch=0, silence=0)
-    await gateway.open(1)
-    reading = asyncio.create_task(gateway.read_events(0, 3))
-    await until(lambda: "GetBlocklist" in played.go.calls, 10)
-    reading.cancel()
 
 
 async def test_process_that_connected_often_enough_asks_for_a_fresh_one(
