@@ -345,7 +345,9 @@ def refusal_label(code: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What is still to be sent, and what the slow lane took today. quiet: the quiet hours it waits for, if any."""
+    """What is still to be sent, in the slow lane with what goes before it, and what that lane took today. quiet: the
+    quiet hours it waits for, if any.
+    """
 
     slow: int
     fast: int
@@ -363,7 +365,7 @@ _FARTHEST_DAYS = 3650
 
 
 def estimate_end(pacing: Pacing, load: Load, start: datetime) -> datetime | None:
-    """When the last message will have left at this pace, other sends aside; None where nothing is waited for."""
+    """When the last message will have left at this pace; None where nothing is waited for."""
     waited_for = [lane for lane, left in ((Lane.SLOW, load.slow), (Lane.FAST, load.fast)) if left]
     if all(pacing.is_unpaced(lane) for lane in waited_for):
         return None

@@ -127,6 +127,42 @@ async def test_scheduled_send_is_estimated_from_its_time_on(tenant: Tenant) -> N
     assert (accepted["estimatedEnd"], accepted["warning"]) == ("2026-11-25T15:02:00.000Z", None)
 
 
+async def singles(tenant: Tenant, *numbers: int, **more: Any) -> list[dict[str, Any]]:
+    """One send each."""
+    return [
+        (await tenant.post("/send", {"to": str(5491100000000 + one), "message": "Hola", **more})).json()
+        for one in numbers
+    ]
+
+
+async def test_what_waits_before_it_takes_its_time_too(tenant: Tenant) -> None:
+    await tenant.post("/config", {"pacing": {"slowGapSeconds": [60, 60]}})
+    first, second, third = await singles(tenant, 1, 2, 3)
+    ends = [one["estimatedEnd"] for one in (first, second, third)]
+    assert ends == ["2026-11-20T18:05:05.678Z", "2026-11-20T18:06:05.678Z", "2026-11-20T18:07:05.678Z"]
+    await tenant.http.post(f"/api/v1/sends/{first['id']}/cancel")
+    await tenant.http.post(f"/api/v1/sends/{second['id']}/pause")
+    assert (await tenant.get(f"/sends/{third['id']}")).json()["estimatedEnd"] == "2026-11-20T18:05:05.678Z"
+
+
+async def test_thirtieth_first_contact_of_a_new_number_is_told_that_it_takes_days(tenant: Tenant) -> None:
+    await tenant.post("/config", {"pacing": {"profile": "careful"}})
+    *_, last = await singles(tenant, *range(50))
+    assert datetime.fromisoformat(last["estimatedEnd"]) - tenant.clock() > timedelta(days=1)
+    assert last["warning"]
+
+
+async def test_end_heeds_who_goes_first_and_that_equals_take_turns(tenant: Tenant) -> None:
+    await tenant.post("/config", {"pacing": {"slowGapSeconds": [60, 60]}})
+    await send(tenant, 9, category="marketing")
+    await send(tenant, 4)
+    await send(tenant, 100, sendAt="2026-11-25T15:00:00Z")
+    (confirmation,) = await singles(tenant, 200)
+    (offer,) = await singles(tenant, 201, category="marketing")
+    assert confirmation["estimatedEnd"] == "2026-11-20T18:06:05.678Z"
+    assert offer["estimatedEnd"] == "2026-11-20T18:10:05.678Z"
+
+
 # ---------------------------------------------------------------- how long it is worth sending
 
 

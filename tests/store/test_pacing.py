@@ -92,6 +92,22 @@ def _waits(until: datetime, reason: str) -> Idle:
     return Idle(why="wait", until=until, reason=reason)
 
 
+# -------------------------------------------------------------------- how long it takes
+
+
+async def test_end_is_that_of_what_goes_first_too(database: Database) -> None:
+    stage = await _set(database, **{**SLOW_ONLY, "slowGapSeconds": [10, 10]})
+    other = await set_stage(database)
+    await other.accept(*numbers(7))
+    bulk = await stage.accept(*numbers(4))
+    offer = await stage.accept(OTHER, category=MARKETING)
+    single = await stage.accept(NUMBER)
+    assert [one.estimated_end for one in (bulk, offer, single)] == [at(40), at(50), at(20)]
+    await stage.claim(bulk.send.id)
+    await stage.sends.pause_send(stage.business.id, single.send.id)
+    assert await stage.sends.estimate_end(stage.business.id, offer.send.id, NOW) == at(40)
+
+
 # -------------------------------------------------------------------- quiet hours
 
 

@@ -120,6 +120,9 @@ async def _change_sends(stage: Stage) -> None:
         await stage.sends.cancel_send(*ours, NOW)
         await stage.sends.list_recipients(*ours, Page(page=0, page_size=5))
     await stage.sends.wake_waiting_sends(stage.business.id, NOW)
+    await stage.businesses.update_config(stage.business.id, {"pacing": {"slowGapSeconds": [1, 1]}})
+    last = await stage.accept(*numbers(3))
+    await stage.sends.estimate_end(stage.business.id, last.send.id, NOW)
 
 
 async def _write_opening(stage: Stage) -> None:
