@@ -91,7 +91,13 @@ class Launcher:
 
     def _to_start(self, send: Send, *, wake: bool) -> _Start:
         run = partial(
-            self._starter.start_send, send.id, send.business_id, send.connection_id, lanes=send.lanes, wake=wake
+            self._starter.start_send,
+            send.id,
+            send.business_id,
+            send.connection_id,
+            lanes=send.lanes,
+            category=send.category,
+            wake=wake,
         )
         return _Start("send", send.id, _time(), run)
 

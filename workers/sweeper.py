@@ -103,7 +103,9 @@ class Sweeper:
     async def _start(self, one: Overdue) -> None:
         match one.kind:
             case "send":
-                await self._starter.start_send(one.id, one.business_id, one.connection_id, lanes=one.lanes, wake=True)
+                await self._starter.start_send(
+                    one.id, one.business_id, one.connection_id, lanes=one.lanes, category=one.category, wake=True
+                )
             case "chat":
                 await self._starter.look_at_chat(one.id, one.business_id)
             case "reminder":

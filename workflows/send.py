@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from temporalio import workflow
@@ -23,8 +23,10 @@ _SHORTEST_WAIT = timedelta(seconds=1)
 """The store's clock may be behind Temporal's: what is not due yet there must not be asked for in a tight loop."""
 
 _NOT_OWNER_WAIT = timedelta(seconds=2)
-_AFTER_REPLIES = Priority(priority_key=4)
-"""Below the default, which replies have: of those that wait for a slot of the link, a reply is the next."""
+_AFTER_REPLIES = {"transactional": Priority(priority_key=4), "marketing": Priority(priority_key=5)}
+"""Below the default, which replies have: of those that wait for a slot of the link, a reply is the next, and marketing
+the last.
+"""
 
 _BUSIEST_FIRST = ("writing", "sending", "waiting", "paused")
 
@@ -40,12 +42,13 @@ _REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class SendInput:
-    """Ids and counts only. settled: attempts that ended in earlier runs of this workflow."""
+    """Ids and counts only. settled: attempts that ended in earlier runs of this workflow. category: of the send."""
 
     send_id: str
     connection_id: str
     lanes: tuple[str, ...] = ("slow",)
     settled: int = 0
+    category: str = "transactional"
 
 
 @workflow.defn(name=names.SEND_WORKFLOW)
@@ -77,7 +80,7 @@ class SendWorkflow:
         if not self._has_moved():
             await carrying_out
         if not self._finished:
-            workflow.continue_as_new(SendInput(send.send_id, self._connection_id, send.lanes, settled=self._settled))
+            workflow.continue_as_new(replace(send, connection_id=self._connection_id, settled=self._settled))
         self._show("finished", "Every message is final.")
         return self._settled
 
@@ -107,7 +110,7 @@ class SendWorkflow:
             start_to_close_timeout=policies.BATCH_TIMEOUT,
             heartbeat_timeout=policies.LINK_HEARTBEAT,
             retry_policy=policies.UNTIL_IT_WORKS,
-            priority=_AFTER_REPLIES,
+            priority=_AFTER_REPLIES[self._send.category],
             summary=f"claims, sends and records what is due ({lane} lane)",
         )
         return step

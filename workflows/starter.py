@@ -19,6 +19,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from boton import names
 from boton.domain.messages import Lane
+from boton.domain.sends import SendCategory
 from workflows.chat import ChatInput
 from workflows.connection import ConnectionInput
 from workflows.reminder import ReminderInput
@@ -39,11 +40,18 @@ class TemporalStarter:
         self._lately = _Lately()
 
     async def start_send(
-        self, send_id: str, business_id: str, connection_id: str, *, lanes: Sequence[Lane], wake: bool = False
+        self,
+        send_id: str,
+        business_id: str,
+        connection_id: str,
+        *,
+        lanes: Sequence[Lane],
+        category: SendCategory = SendCategory.TRANSACTIONAL,
+        wake: bool = False,
     ) -> None:
         await self._start(
             names.SEND_WORKFLOW,
-            SendInput(send_id, connection_id, tuple(lane.value for lane in lanes)),
+            SendInput(send_id, connection_id, tuple(lane.value for lane in lanes), category=category.value),
             id=names.send_workflow(send_id),
             business_id=business_id,
             summary="Sends what one POST /send asked for",

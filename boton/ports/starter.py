@@ -7,15 +7,25 @@ from datetime import datetime
 from typing import Protocol
 
 from boton.domain.messages import Lane
+from boton.domain.sends import SendCategory
 
 
 class WorkflowStarter(Protocol):
     """Starts or wakes workflows; both are safe at any time, as often as one likes."""
 
     async def start_send(
-        self, send_id: str, business_id: str, connection_id: str, *, lanes: Sequence[Lane], wake: bool = False
+        self,
+        send_id: str,
+        business_id: str,
+        connection_id: str,
+        *,
+        lanes: Sequence[Lane],
+        category: SendCategory = SendCategory.TRANSACTIONAL,
+        wake: bool = False,
     ) -> None:
-        """wake: also tells a running one that the store changed."""
+        """category: what goes first where more waits than a link takes in. wake: also tells a running one that the
+        store changed.
+        """
 
     async def look_at_chat(self, chat_id: str, business_id: str, *, quiet_seconds: float = 0.0) -> None:
         """quiet_seconds: how long the customer must have written nothing before the bot answers."""

@@ -8,12 +8,13 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from boton.domain.messages import Lane
+from boton.domain.sends import SendCategory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overdue:
     """Unfinished work whose next step is overdue, to be started or woken. `id` is a send, chat, reminder or
-    connection.
+    connection. category: of a send.
     """
 
     kind: str  # "send" | "chat" | "reminder" | "connection"
@@ -21,6 +22,7 @@ class Overdue:
     business_id: str
     connection_id: str
     lanes: tuple[Lane, ...] = ()
+    category: SendCategory = SendCategory.TRANSACTIONAL
 
 
 class WorkStore(Protocol):

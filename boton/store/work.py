@@ -13,7 +13,7 @@ from sqlmodel import Session, col
 
 from boton.domain.events import KEPT_FOR
 from boton.domain.messages import Lane
-from boton.domain.sends import SendStatus
+from boton.domain.sends import SendCategory, SendStatus
 from boton.ports import Overdue
 from boton.store.columns import UtcDateTime
 from boton.store.engine import Database
@@ -127,6 +127,7 @@ def _to_overdue(kind: str, row: Any) -> Overdue:
         business_id=row.business_id,
         connection_id=connection_id,
         lanes=tuple(Lane(lane) for lane in getattr(row, "lanes", "").split()),
+        category=SendCategory(getattr(row, "category", SendCategory.TRANSACTIONAL)),
     )
 
 

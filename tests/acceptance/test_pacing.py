@@ -123,6 +123,21 @@ def test_transactional_goes_before_marketing(api: Api, simulator: Simulator, num
     assert order[-1] == "¡oferta!"
 
 
+def test_transactional_goes_before_marketing_however_much_of_it_waits(
+    api: Api, simulator: Simulator, numbers: Numbers
+) -> None:
+    """More than the link takes in at a time."""
+    pace(api, 0.8)
+    offers = [api.send(number, message="¡rebaja!", category="marketing")["id"] for number in numbers.take(150)]
+    wait_for(lambda: deliveries(simulator, "¡rebaja!"), ANSWER_SECONDS, "the marketing")
+    before = len(deliveries(simulator, "¡rebaja!"))
+    await_delivered(api, api.send(numbers.next(), message="turno de hoy")["id"], 120)
+    order = [one["text"] for one in deliveries(simulator, "¡rebaja!", "turno de hoy")]
+    for offer in offers:
+        api.request("POST", f"/sends/{offer}/cancel")
+    assert order.index("turno de hoy") - before < 15
+
+
 def test_typing_is_shown_before_a_reply(api: Api, simulator: Simulator, numbers: Numbers) -> None:
     pace(api, typing=True)
     for customer in numbers.take(3):  # the link may not have read the new pace for a second

@@ -14,7 +14,7 @@ from activities.reminding import AdvanceReminder, ReminderActivities, ReminderSt
 from boton.domain.messages import Lane
 from boton.domain.planning import plan
 from boton.domain.reminders import NewReminder, Reminder, Timing
-from boton.domain.sends import NewRecipient, SendKind
+from boton.domain.sends import NewRecipient, SendCategory, SendKind
 from boton.errors import NotFound
 from boton.store.reminders import SqlReminderStore
 from boton.store.work import SqlWorkStore
@@ -33,7 +33,14 @@ class Starter:
     trouble: Exception | None = None
 
     async def start_send(
-        self, send_id: str, business_id: str, connection_id: str, *, lanes: Sequence[Lane], wake: bool = False
+        self,
+        send_id: str,
+        business_id: str,
+        connection_id: str,
+        *,
+        lanes: Sequence[Lane],
+        category: SendCategory = SendCategory.TRANSACTIONAL,
+        wake: bool = False,
     ) -> None:
         if self.trouble is not None:
             raise self.trouble

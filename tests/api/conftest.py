@@ -21,6 +21,7 @@ from boton.domain.businesses import Business
 from boton.domain.connections import Connection, ConnectionStatus, Gateway
 from boton.domain.gateway import GatewayEvent, Inbound
 from boton.domain.messages import Lane
+from boton.domain.sends import SendCategory
 from boton.store.assistant import SqlAssistantStore
 from boton.store.businesses import SqlBusinessStore
 from boton.store.chats import SqlChatStore
@@ -68,7 +69,14 @@ class FakeStarter:
     hangs: bool = False
 
     async def start_send(
-        self, send_id: str, business_id: str, connection_id: str, *, lanes: Sequence[Lane], wake: bool = False
+        self,
+        send_id: str,
+        business_id: str,
+        connection_id: str,
+        *,
+        lanes: Sequence[Lane],
+        category: SendCategory = SendCategory.TRANSACTIONAL,
+        wake: bool = False,
     ) -> None:
         if wake:
             self.woken.append(send_id)

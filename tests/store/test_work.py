@@ -12,6 +12,7 @@ from sqlmodel import Session, col
 
 from boton.domain.gateway import Attempt
 from boton.domain.messages import Lane, MessageStatus
+from boton.domain.sends import SendCategory
 from boton.store.engine import Database
 from boton.store.linking import SqlLinkingStore
 from boton.store.pairing import SqlPairingStore
@@ -42,14 +43,15 @@ async def _overdue(stage: Stage, now: datetime, limit: int = 100) -> list[str]:
 
 async def test_accepted_send_is_overdue_after_the_grace_until_it_is_finished(database: Database) -> None:
     stage = await set_stage(database)
-    accepted = await stage.accept()
+    accepted = await stage.accept(category=SendCategory.MARKETING)
     assert await _overdue(stage, at(30)) == []
     (one,) = [one for one in await stage.work.list_overdue(at(31), GRACE, 10) if one.kind == "send"]
-    assert (one.id, one.business_id, one.connection_id, one.lanes) == (
+    assert (one.id, one.business_id, one.connection_id, one.lanes, one.category) == (
         accepted.send.id,
         stage.business.id,
         stage.connection.id,
         (Lane.SLOW,),
+        SendCategory.MARKETING,
     )
     attempt = await stage.claim(accepted.send.id)
     await stage.record(sent(attempt))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from boton.domain.messages import Lane
+from boton.domain.sends import SendCategory
 from boton.ports import Overdue
 from tests.waiting import until
 from workers import sweeper as sweepers
@@ -71,15 +73,25 @@ class Starter:
 
     def __init__(self) -> None:
         self.started: list[tuple[str, str, tuple[Lane, ...]]] = []
+        self.marketing: list[str] = []
         self.broken: set[str] = set()
         self.hanging: set[str] = set()
         self.in_flight = self.most_in_flight = 0
 
     async def start_send(
-        self, send_id: str, business_id: str, connection_id: str, *, lanes: Sequence[Lane], wake: bool = False
+        self,
+        send_id: str,
+        business_id: str,
+        connection_id: str,
+        *,
+        lanes: Sequence[Lane],
+        category: SendCategory = SendCategory.TRANSACTIONAL,
+        wake: bool = False,
     ) -> None:
         assert wake, "one that runs but sleeps must be woken too"
         assert connection_id == "con_1"
+        if category is SendCategory.MARKETING:
+            self.marketing.append(send_id)
         await self._start("send", send_id, tuple(lanes))
 
     async def look_at_chat(self, chat_id: str, business_id: str, *, quiet_seconds: float = 0.0) -> None:
@@ -145,6 +157,13 @@ async def test_starts_every_kind_and_postpones_it() -> None:
     ]
     assert {until for _, until in scene.work.postponed} == {NOW + timedelta(minutes=2)}
     assert scene.work.work == []
+
+
+async def test_marketing_is_started_as_such() -> None:
+    offer = replace(overdue("send", "snd_1", Lane.SLOW), category=SendCategory.MARKETING)
+    scene = Scene(offer, overdue("send", "snd_2", Lane.SLOW))
+    await scene.sweeper().sweep()
+    assert scene.starter.marketing == ["snd_1"]
 
 
 async def test_what_cannot_be_started_does_not_stand_before_the_rest() -> None:
