@@ -10,8 +10,8 @@ from bench.dialogues.playing import Played
 from bench.dialogues.scenario import Check
 from bench.dialogues.transcript import Entry
 from boton.domain.conversations import OPEN_CONVERSATIONS
+from boton.domain.languages import guess_language
 from boton.domain.words import plain_words
-from boton.llm.languages import guess_language
 from boton.llm.own_tools import OWN_TOOLS
 
 _RUN = 10

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from boton.domain.languages import Language, guess_language
+
 _HAND_OFF = {
     "es": "Te paso con una persona de nuestro equipo, que te responde por aquí.",
     "en": "I am handing you over to a person of our team, who will answer you here.",
@@ -9,7 +13,14 @@ _HAND_OFF = {
 }
 
 
-def hand_off_notice(language: str | None) -> str:
-    """In the language of the business (a BCP 47 tag; Spanish unless it is one we have)."""
+def hand_off_notice(customers: Iterable[str], language: str | None) -> str:
+    """customers: the customer's texts, newest first: the first that tells English from Spanish decides. language: else
+    that of the business (a BCP 47 tag; Spanish unless it is one we have), which also tells Portuguese from Spanish.
+    """
     primary = (language or "").partition("-")[0].lower()
+    match next(filter(None, map(guess_language, customers)), None):
+        case Language.ENGLISH:
+            primary = "en"
+        case Language.SPANISH if primary == "en":
+            primary = "es"
     return _HAND_OFF.get(primary, _HAND_OFF["es"])

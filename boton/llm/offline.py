@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 
 from boton.domain.conversations import ConversationOutcome, Line, Occasion, TurnBrief
+from boton.domain.languages import choose_language
 from boton.domain.messages import MessageType, Sender
 from boton.domain.tools import Round, ToolCall
 from boton.llm.intents import Intent, read_intent
-from boton.llm.languages import choose_language
 from boton.llm.phrases import PHRASES, Phrases
 from boton.llm.purposes import FINISH, HAND_OFF
 from boton.llm.quoting import one_line

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from boton.domain.businesses import BotPurpose
+from boton.domain.languages import Language
 from boton.domain.messages import MessageType
 from boton.llm.dialogue import NOTES
-from boton.llm.languages import Language
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

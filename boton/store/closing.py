@@ -11,7 +11,7 @@ from sqlmodel import Session, col
 from boton.domain.chats import AnswerDecision
 from boton.domain.conversations import ConversationOutcome, ConversationStatus, Occasion, TurnStatus
 from boton.domain.events import NewEvent
-from boton.domain.messages import MessageError, MessageKind, MessageStatus
+from boton.domain.messages import MessageError, MessageKind, MessageStatus, MessageType
 from boton.domain.notices import hand_off_notice
 from boton.domain.tools import Effect, FinishConversation, HandOff, ScheduleFollowUp, effect_from_json
 from boton.store import follow_ups
@@ -25,6 +25,8 @@ from boton.store.numbers import over
 from boton.store.staleness import SUPERSEDED, drop, is_stale
 from boton.store.steps import end_conversation, end_failed_opening, lock_message, move
 from boton.store.tables import DUE, BusinessRow, ChatRow, ConversationRow, FollowUpRow, MessageRow, ToolCallRow, TurnRow
+
+_TEXTS = 10
 
 
 def close(
@@ -139,13 +141,23 @@ def _speak(
     business = session.get_one(BusinessRow, chat.business_id)
     kind = MessageKind.FOLLOW_UP if occasion_of(turn) is Occasion.FOLLOW_UP else MessageKind.REPLY
     if any(isinstance(effect, HandOff) for effect in effects):
-        kind, parts = MessageKind.NOTICE, parts or [hand_off_notice(business.language)]
+        kind, parts = MessageKind.NOTICE, parts or [hand_off_notice(_list_texts(session, chat), business.language)]
     trigger = session.get(MessageRow, turn.trigger_id)
     asked = trigger.at if trigger is not None else quiet_end(session, chat, now) or now
     expires_at = asked + timedelta(minutes=business.answer_within_minutes)
     note(session, chat, ConversationStatus.REPLYING if parts else ConversationStatus.WAITING)
     add_drafts(session, chat, connection_of(session, turn), kind, parts, now, turn.conversation_id, turn, expires_at)
     return [event for effect in effects for event in _apply(session, chat, turn, effect, now)]
+
+
+def _list_texts(session: Session, chat: ChatRow) -> Sequence[str]:
+    """What the customer wrote lately, newest first."""
+    texts = select(col(MessageRow.text)).where(
+        col(MessageRow.chat_id) == chat.id,
+        col(MessageRow.kind) == MessageKind.INCOMING.value,
+        col(MessageRow.type) == MessageType.TEXT.value,
+    )
+    return [text or "" for text in session.scalars(texts.order_by(col(MessageRow.id).desc()).limit(_TEXTS))]
 
 
 def _extend(session: Session, conversation: ConversationRow, until: datetime) -> None:

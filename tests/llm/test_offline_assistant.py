@@ -8,10 +8,10 @@ import pytest
 
 from boton.domain.businesses import BotPurpose
 from boton.domain.conversations import Line, Occasion
+from boton.domain.languages import Language, choose_language, guess_language
 from boton.domain.messages import MessageType
 from boton.domain.tools import Round, ToolAnswer
 from boton.llm.intents import Intent, read_intent
-from boton.llm.languages import Language, choose_language, guess_language
 from boton.llm.offline import OfflineAssistant
 from boton.llm.own_tools import OWN_TOOLS
 from boton.llm.prompts import build_prompt

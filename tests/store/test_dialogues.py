@@ -146,6 +146,28 @@ async def test_hand_off_tells_the_customer_and_the_business(
     await _send(stage, draft, now=hours(1))
 
 
+@pytest.mark.parametrize(
+    ("wrote", "language", "told"),
+    [
+        ("I would like to talk to a person", None, "I am handing you over"),
+        ("quiero hablar con una persona", "en", "Te paso con una persona"),
+        ("quero falar com uma pessoa", "pt-BR", "Vou passar você"),
+        ("???", "en", "I am handing you over"),
+    ],
+)
+async def test_notice_of_a_hand_off_follows_the_customers_language(
+    database: Database, wrote: str, language: str | None, told: str
+) -> None:
+    stage = await set_stage(database, bot_new_chats=True)
+    await stage.businesses.update_config(stage.business.id, {"language": language})
+    await stage.receive(incoming(wrote))
+    call = ToolCall(id="call_1", name="tool", arguments="{}")
+    (key,) = (await stage.say(await stage.open_turn(), calls=[call])).calls
+    await stage.turns.answer_call(key, "hecho", HAND_OFF, NOW, ok=True)
+    (draft,) = (await stage.say(await stage.open_turn())).message_ids
+    assert ((await stage.message(draft)).text or "").startswith(told)
+
+
 @pytest.mark.parametrize("by", ["PATCH", "a human who writes"])
 async def test_chat_that_was_handed_off_is_a_humans_until_it_is_handed_back(database: Database, by: str) -> None:
     stage = await _dialogue(database)

@@ -1,4 +1,4 @@
-"""Which of the offline assistant's two languages a text looks like. Pure; a guess from small words."""
+"""Which of two languages a text looks like. Pure; a guess from small words."""
 
 from __future__ import annotations
 
