@@ -40,10 +40,14 @@ _STEPS_A_RUN = 200
 
 @dataclass(frozen=True, slots=True)
 class ChatInput:
-    """turns: how many this chat has had in earlier runs of this workflow."""
+    """turns: how many this chat has had in earlier runs of this workflow. quiet_since, quiet_until: the customer may be
+    writing still, as the run before knew.
+    """
 
     chat_id: str
     turns: int = 0
+    quiet_since: datetime | None = None
+    quiet_until: datetime | None = None
 
 
 @workflow.defn(name=names.CHAT_WORKFLOW)
@@ -55,8 +59,8 @@ class ChatWorkflow:
         self._chat_id = chat.chat_id
         self._turns = chat.turns
         self._looked = True
-        self._quiet_since: datetime | None = None
-        self._quiet_until: datetime | None = None
+        self._quiet_since = chat.quiet_since
+        self._quiet_until = chat.quiet_until
         self._steps = 0
 
     @workflow.signal(name=names.LOOK)
@@ -202,7 +206,7 @@ class ChatWorkflow:
 
     def _renew(self, turns: int) -> NoReturn:
         """A new run looks at the store first, so that a look that came meanwhile is not lost."""
-        workflow.continue_as_new(ChatInput(self._chat_id, turns=turns))
+        workflow.continue_as_new(ChatInput(self._chat_id, turns, self._quiet_since, self._quiet_until))
 
     def _take_look(self) -> bool:
         looked, self._looked = self._looked, False

@@ -121,6 +121,24 @@ async def test_customer_who_never_stops_is_served_by_several_runs(stage: Stage) 
     assert len(stage.script.calls["send_messages"]) == turns
 
 
+async def test_next_run_knows_that_the_customer_is_writing_still(stage: Stage) -> None:
+    tries, chat_id = CONTINUE_AFTER // 5, stage.id("cht")
+
+    async def customer_writes_meanwhile() -> BatchStep:
+        await stage.starter.look_at_chat(chat_id, BUSINESS, quiet_seconds=15)
+        return BatchStep(state="more")
+
+    stage.script.will("advance_chat", *[send(stage, "msg_1")] * tries)
+    stage.script.will("send_messages", *[customer_writes_meanwhile] * tries)
+    await stage.starter.look_at_chat(chat_id, BUSINESS)
+    first = await run_of(stage, chat_id)
+    await eventually(lambda: run_of(stage, chat_id), lambda run: run != first)
+    asked = len(stage.script.calls["advance_chat"])
+    timers = await eventually(lambda: timers_of(stage, chat_id), lambda timers: timers)
+    assert timedelta(seconds=10) < timers[0] <= timedelta(seconds=15)
+    assert len(stage.script.calls["advance_chat"]) == asked
+
+
 async def test_phone_that_is_away_for_days_is_waited_for_by_several_runs(stage: Stage) -> None:
     tries, chat_id = CONTINUE_AFTER // 5, stage.id("cht")
     stage.script.will("advance_chat", *[send(stage, "msg_1")] * (tries + 1))
