@@ -44,7 +44,7 @@ class RunTool:
 @dataclass(frozen=True, slots=True)
 class NextStep:
     """What is next in a chat. state: `run` the tools of `calls`, `send` the messages, `rest`. until: of the next timer,
-    once that is done. holder, conversation: how the chat stands.
+    once that is done. holder, conversation: how the chat stands then. ended: how a conversation has just ended.
     """
 
     state: str
@@ -54,6 +54,7 @@ class NextStep:
     until: datetime | None = None
     holder: str = ""
     conversation: str = ""
+    ended: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +169,7 @@ def _to_next(step: ChatStep) -> NextStep:
         until=step.until,
         holder=step.holder.value,
         conversation=step.conversation.value if step.conversation is not None else "",
+        ended=step.ended,
     )
 
 
