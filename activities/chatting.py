@@ -42,7 +42,8 @@ class RunTool:
 @dataclass(frozen=True, slots=True)
 class NextStep:
     """What is next in a chat. state: `run` the tools of `calls`, `send` the messages, look `again` once the customer is
-    quiet, `rest`. until: of the next timer, once that is done. holder, conversation: how the chat stands.
+    quiet, `rest`. until: of the next timer, once that is done. holder, conversation: how the chat stands then. ended:
+    how a conversation has just ended.
     """
 
     state: str
@@ -52,6 +53,7 @@ class NextStep:
     until: datetime | None = None
     holder: str = ""
     conversation: str = ""
+    ended: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +164,7 @@ def _to_next(step: ChatStep) -> NextStep:
         until=step.until,
         holder=step.holder.value,
         conversation=step.conversation.value if step.conversation is not None else "",
+        ended=step.ended,
     )
 
 

@@ -62,6 +62,7 @@ class ChatWorkflow:
         self._quiet_since = chat.quiet_since
         self._quiet_until = chat.quiet_until
         self._steps = 0
+        self._ended = ""
 
     @workflow.signal(name=names.LOOK)
     def look(self, quiet_seconds: float = 0.0) -> None:
@@ -104,6 +105,7 @@ class ChatWorkflow:
             self._renew_in_time()
             step = await self._advance()
             self._steps += 1
+            self._ended = step.ended or self._ended
             match step.state:
                 case "run":
                     await asyncio.gather(*(self._run_tool(call) for call in step.calls))
@@ -214,7 +216,8 @@ class ChatWorkflow:
 
     def _tell(self, status: str, next_step: str) -> None:
         """What an operator reads in the Temporal UI; it costs no history event."""
-        workflow.set_current_details(f"**{status}** · turns: {self._turns} · {next_step}")
+        ended = f"last conversation: {self._ended} · " if self._ended else ""
+        workflow.set_current_details(f"**{status}** · turns: {self._turns} · {ended}{next_step}")
 
 
 def _is_the_models(error: ActivityError) -> bool:

@@ -24,8 +24,10 @@ class CallKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatStep:
-    """What the bot does next in a chat, and how the chat stands. state: `think` (ask the model for `brief`), `run` (the
-    tools of `calls`), `send` (the drafts `message_ids`), `rest`. until: when something is due again once that is done.
+    """What the bot does next in a chat. state: `think` (ask the model for `brief`), `run` (the tools of `calls`),
+    `send` (the drafts `message_ids`), `rest`. The others tell how the chat stands once that is done. until: when
+    something is due again. conversation: the one that goes on. ended: how the one ended that just has, by its outcome
+    or status.
     """
 
     state: str
@@ -36,6 +38,7 @@ class ChatStep:
     until: datetime | None = None
     holder: Holder = Holder.NONE
     conversation: ConversationStatus | None = None
+    ended: str = ""
 
 
 class TokenStore(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +11,7 @@ from sqlalchemy import bindparam, func, select
 from sqlmodel import Session, col
 
 from boton.domain.conversations import ConversationStatus, TurnBrief, TurnStatus
-from boton.domain.events import NewEvent
+from boton.domain.events import EventType, NewEvent
 from boton.domain.messages import MessageError, MessageStatus
 from boton.domain.tools import Effect, ToolCall, effect_to_json
 from boton.errors import NotFound
@@ -73,7 +74,7 @@ def _advance(session: Session, chat_id: str, now: datetime) -> ChatStep:
     step = _rest_or_send(session, chat, now) if turn is None else _think_or_run(session, chat, turn, now)
     session.flush()
     append_events(session, events)
-    return step
+    return replace(step, ended=_read_end(events))
 
 
 def _think_or_run(session: Session, chat: ChatRow, turn: TurnRow, now: datetime) -> ChatStep:
@@ -100,18 +101,18 @@ def _rest_or_send(session: Session, chat: ChatRow, now: datetime) -> ChatStep:
 
 
 def _told(session: Session, chat: ChatRow, now: datetime, step: ChatStep) -> ChatStep:
-    """With how the chat stands, for who watches it."""
+    """With how the chat stands once that is done, for who watches it."""
     conversation = find_open(session, chat)
-    return ChatStep(
-        state=step.state,
-        brief=step.brief,
-        calls=step.calls,
-        connection_id=step.connection_id,
-        message_ids=step.message_ids,
-        until=step.until,
-        holder=to_chat(chat).held_by(now),
-        conversation=None if conversation is None else ConversationStatus(conversation.status),
-    )
+    status = None if conversation is None else ConversationStatus(conversation.status)
+    if status is ConversationStatus.REPLYING and step.state == "send":
+        status = ConversationStatus.WAITING
+    return replace(step, holder=to_chat(chat).held_by(now), conversation=status)
+
+
+def _read_end(events: Sequence[NewEvent]) -> str:
+    """How a conversation has ended by these events; nothing where none has."""
+    ends = [event.data for event in events if event.type is EventType.CONVERSATION_ENDED]
+    return str(ends[-1]["outcome"] or ends[-1]["status"]) if ends else ""
 
 
 # ---------------------------------------------------------------- openings
@@ -172,7 +173,7 @@ def _record_answer(
         return _told(session, chat, now, ChatStep(state="run", calls=_list_unanswered(session, turn.id)))
     if turn.status == TurnStatus.DROPPED:
         return _told(session, chat, now, ChatStep(state="think"))
-    return _rest_or_send(session, chat, now)
+    return replace(_rest_or_send(session, chat, now), ended=_read_end(events))
 
 
 def _count_tokens(session: Session, turn: TurnRow, answer: ModelAnswer, now: datetime) -> None:

@@ -89,6 +89,26 @@ async def test_finished_conversation_is_told_with_its_summary_when_the_turn_clos
     assert (await stage.chat()).conversation_id is None
 
 
+async def test_steps_tell_how_the_chat_stands_once_they_are_done_and_how_its_conversation_ended(
+    database: Database,
+) -> None:
+    stage = await _dialogue(database, follow_ups=[])
+    await stage.receive(incoming("¿a qué hora?", when=hours(1)), now=hours(1))
+    step = await stage.say(await stage.open_turn(now=hours(1)), "A las 10.", now=hours(1))
+    assert (step.state, step.conversation, step.ended) == ("send", "waiting", "")
+    await _send(stage, *step.message_ids, now=hours(1))
+    step = await stage.look(now=hours(72))
+    assert (step.state, step.conversation, step.ended) == ("rest", None, "no_answer")
+    assert (await stage.look(now=hours(72))).ended == ""
+    await _open(stage, now=hours(73))
+    await stage.receive(incoming("sí", when=hours(74)), now=hours(74))
+    call = ToolCall(id="call_1", name="tool", arguments="{}")
+    (key,) = (await stage.say(await stage.open_turn(now=hours(74)), calls=[call], now=hours(74))).calls
+    await stage.turns.answer_call(key, "hecho", ACHIEVED, hours(74), ok=True)
+    step = await stage.say(await stage.open_turn(now=hours(74)), "¡Nos vemos!", now=hours(74))
+    assert (step.state, step.conversation, step.ended) == ("send", None, "achieved")
+
+
 async def test_mere_ok_after_the_goal_is_not_answered_and_a_question_is(database: Database) -> None:
     stage = await _dialogue(database)
     await _send(stage, *await _turn(stage, "¡Nos vemos!", effects=(ACHIEVED,), now=hours(1)), now=hours(1))

@@ -234,6 +234,19 @@ async def test_chat_that_a_human_holds_says_so(stage: Stage) -> None:
     assert await stage.status(names.chat_workflow(chat_id)) == "handed_off"
 
 
+async def test_outcome_of_the_conversation_that_ended_stays_told(stage: Stage) -> None:
+    ended = NextStep(
+        state="send", connection_id=stage.connection_id, message_ids=("msg_1",), holder="bot", ended="achieved"
+    )
+    stage.script.will("advance_chat", ended)
+    chat_id = stage.id("cht")
+    await stage.starter.look_at_chat(chat_id, BUSINESS)
+    assert "last conversation: achieved" in await is_resting(stage, chat_id)
+    await stage.starter.look_at_chat(chat_id, BUSINESS)
+    await until(lambda: len(stage.script.calls["advance_chat"]) == 2)
+    assert "last conversation: achieved" in await is_resting(stage, chat_id)
+
+
 async def test_patience_with_the_model_counts_attempts_and_not_the_time_that_no_worker_ran(stage: Stage) -> None:
     chat_id = stage.id("cht")
     await stage.starter.look_at_chat(chat_id, BUSINESS)
