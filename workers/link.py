@@ -122,7 +122,8 @@ def open_gateway(connection: Connection, settings: Settings) -> WhatsAppGateway:
         from boton.whatsapp.device_store import DeviceStore
         from boton.whatsapp.neonize_gateway import NeonizeGateway
 
-        return NeonizeGateway(DeviceStore(settings.data_dir, settings.store_url), connection.id)
+        store = DeviceStore(settings.data_dir, settings.store_url)
+        return NeonizeGateway(store, connection.id, phone=connection.phone)
     if not settings.simulator:
         raise GatewayAbsent("The simulator is off here: set BOTON_SIMULATOR=1 where `boton connections` runs.")
     from boton.whatsapp.simulator import SimulatorGateway
@@ -293,10 +294,12 @@ class Link:
         """Settles what was left in flight. Raises ConnectionAway when the gateway cannot be asked."""
         left = await self._outbox.list_left_in_flight(self._connection.id, self._epoch + 1)
         ended = [attempt for attempt in left if not self._may_still_end(attempt)]
-        for result in await self._courier.settle_all(ended):
-            if result is None:
-                raise ConnectionAway("the gateway cannot be asked what became of earlier attempts")
-            await self._courier.record(result)
+        results = await self._courier.settle_all(ended)
+        for result in results:
+            if result is not None:
+                await self._courier.record(result)
+        if None in results:
+            raise ConnectionAway("the gateway cannot be asked what became of earlier attempts")
 
     def _may_still_end(self, attempt: Attempt) -> bool:
         """An attempt of this link that is under way, or whose claim may be on its way back from the store. One that
