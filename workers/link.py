@@ -9,8 +9,6 @@ It ends with LOST_OWNERSHIP when another link has a higher epoch, with ENDED whe
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import logging
 import sys
 from collections.abc import Coroutine, Sequence
@@ -47,6 +45,7 @@ from boton.store.inbox import SqlInboxStore
 from boton.store.linking import SqlLinkingStore
 from boton.store.outbox import SqlOutboxStore
 from boton.telemetry import Metrics, configure_logging, sdk_runtime, serve_metrics
+from workers.host_line import HostLine
 from workers.running import (
     ENDED,
     GRACE,
@@ -82,11 +81,12 @@ _SLOTS = 100
 
 def main() -> None:
     """The process's entry point."""
+    host = HostLine.take_stdout()
     configure_logging("link")
-    sys.exit(asyncio.run(_run(read_settings(), sys.argv[1])))
+    sys.exit(asyncio.run(_run(read_settings(), sys.argv[1], host)))
 
 
-async def _run(settings: Settings, connection_id: str) -> int:
+async def _run(settings: Settings, connection_id: str, host: HostLine) -> int:
     stop = stop_on_signals()
     database = open_database(settings.store_url)
     try:
@@ -98,22 +98,17 @@ async def _run(settings: Settings, connection_id: str) -> int:
         except GatewayAbsent as absent:
             away = ConnectionStatus.DISCONNECTED  # the workflow tries again now and then
             await connections.record_status(connection_id, epoch, away, absent.detail, utc_now())
-            return _end(away, absent.detail)
-        return await Link(settings, database, connection, gateway, epoch, stop).run()
+            return _end(host, away, absent.detail)
+        return await Link(settings, database, connection, gateway, epoch, stop, host).run()
     except NotFound:
-        return _end(ConnectionStatus.STOPPED, "The connection was ended.")
+        return _end(host, ConnectionStatus.STOPPED, "The connection was ended.")
     finally:
         await database.close()
 
 
-def _end(status: ConnectionStatus, reason: str) -> int:
-    _tell_host({"ended": {"status": status, "reason": reason}})
+def _end(host: HostLine, status: ConnectionStatus, reason: str) -> int:
+    host.tell({"ended": {"status": status, "reason": reason}})
     return ENDED
-
-
-def _tell_host(line: dict[str, object]) -> None:
-    with contextlib.suppress(BrokenPipeError):
-        print(json.dumps(line), flush=True)
 
 
 def open_gateway(connection: Connection, settings: Settings) -> WhatsAppGateway:
@@ -142,11 +137,13 @@ class Link:
         gateway: WhatsAppGateway,
         epoch: int,
         stop: asyncio.Event,
+        host: HostLine,
     ) -> None:
         self._settings = settings
         self._connection = connection
         self._epoch = epoch
         self._stop = stop
+        self._host = host
         self._lost = self._failed = self._ended = False
         self._metrics = Metrics()
         self._connections = SqlConnectionStore(database)
@@ -175,7 +172,7 @@ class Link:
         """Until the stop; answers the exit code."""
         runtime, sdk_port = sdk_runtime()
         server = serve_metrics(self._metrics, 0, sdk_port)
-        _tell_host({"metricsPort": server.port if server else None, "epoch": self._epoch})
+        self._host.tell({"metricsPort": server.port if server else None, "epoch": self._epoch})
         tasks = [
             asyncio.create_task(self._stand_or_fall(task))
             for task in (
@@ -222,12 +219,8 @@ class Link:
     # -------------------------------------------------------- the host
 
     async def _listen_to_host(self) -> None:
-        """Answers pings; the host's end of the pipe closing is the end of this link."""
-        reader = asyncio.StreamReader()
-        loop = asyncio.get_running_loop()
-        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-        while await reader.readline():
-            _tell_host({"pong": True})
+        """The host's end of the pipe closing is the end of this link."""
+        await self._host.answer_pings()
         self._stop.set()
 
     # -------------------------------------------------------- going out
@@ -348,7 +341,7 @@ class Link:
         if lost.ban is not None:
             await self._courier.close_slow_lane(lost.ban)
         await self._note(lost.status, lost.detail)
-        _end(lost.status, lost.detail)
+        _end(self._host, lost.status, lost.detail)
         self._ended = True
         self._stop.set()
 
