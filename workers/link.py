@@ -9,8 +9,6 @@ It ends with LOST_OWNERSHIP when another link has a higher epoch, with ENDED whe
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import logging
 import sys
 from collections.abc import Coroutine, Sequence
@@ -47,6 +45,7 @@ from boton.store.inbox import SqlInboxStore
 from boton.store.linking import SqlLinkingStore
 from boton.store.outbox import SqlOutboxStore
 from boton.telemetry import Metrics, configure_logging, sdk_runtime, serve_metrics
+from workers.host_line import HostLine
 from workers.running import (
     ENDED,
     GRACE,
@@ -82,11 +81,12 @@ _SLOTS = 100
 
 def main() -> None:
     """The process's entry point."""
+    host = HostLine.take_stdout()
     configure_logging("link")
-    sys.exit(asyncio.run(_run(read_settings(), sys.argv[1])))
+    sys.exit(asyncio.run(_run(read_settings(), sys.argv[1], host)))
 
 
-async def _run(settings: Settings, connection_id: str) -> int:
+async def _run(settings: Settings, connection_id: str, host: HostLine) -> int:
     stop = stop_on_signals()
     database = open_database(settings.store_url)
     try:
@@ -98,22 +98,17 @@ async def _run(settings: Settings, connection_id: str) -> int:
         except GatewayAbsent as absent:
             away = ConnectionStatus.DISCONNECTED  # the workflow tries again now and then
             await connections.record_status(connection_id, epoch, away, absent.detail, utc_now())
-            return _end(away, absent.detail)
-        return await Link(settings, database, connection, gateway, epoch, stop).run()
+            return _end(host, away, absent.detail)
+        return await Link(settings, database, connection, gateway, epoch, stop, host).run()
     except NotFound:
-        return _end(ConnectionStatus.STOPPED, "The connection was ended.")
+        return _end(host, ConnectionStatus.STOPPED, "The connection was ended.")
     finally:
         await database.close()
 
 
-def _end(status: ConnectionStatus, reason: str) -> int:
-    _tell_host({"ended": {"status": status, "reason": reason}})
+def _end(host: HostLine, status: ConnectionStatus, reason: str) -> int:
+    host.tell({"ended": {"status": status, "reason": reason}})
     return ENDED
-
-
-def _tell_host(line: dict[str, object]) -> None:
-    with contextlib.suppress(BrokenPipeError):
-        print(json.dumps(line), flush=True)
 
 
 def open_gateway(connection: Connection, settings: Settings) -> WhatsAppGateway:
@@ -122,7 +117,8 @@ def open_gateway(connection: Connection, settings: Settings) -> WhatsAppGateway:
         from boton.whatsapp.device_store import DeviceStore
         from boton.whatsapp.neonize_gateway import NeonizeGateway
 
-        return NeonizeGateway(DeviceStore(settings.data_dir, settings.store_url), connection.id)
+        store = DeviceStore(settings.data_dir, settings.store_url)
+        return NeonizeGateway(store, connection.id, phone=connection.phone)
     if not settings.simulator:
         raise GatewayAbsent("The simulator is off here: set BOTON_SIMULATOR=1 where `boton connections` runs.")
     from boton.whatsapp.simulator import SimulatorGateway
@@ -141,11 +137,13 @@ class Link:
         gateway: WhatsAppGateway,
         epoch: int,
         stop: asyncio.Event,
+        host: HostLine,
     ) -> None:
         self._settings = settings
         self._connection = connection
         self._epoch = epoch
         self._stop = stop
+        self._host = host
         self._lost = self._failed = self._ended = False
         self._metrics = Metrics()
         self._connections = SqlConnectionStore(database)
@@ -174,7 +172,7 @@ class Link:
         """Until the stop; answers the exit code."""
         runtime, sdk_port = sdk_runtime()
         server = serve_metrics(self._metrics, 0, sdk_port)
-        _tell_host({"metricsPort": server.port if server else None, "epoch": self._epoch})
+        self._host.tell({"metricsPort": server.port if server else None, "epoch": self._epoch})
         tasks = [
             asyncio.create_task(self._stand_or_fall(task))
             for task in (
@@ -221,12 +219,8 @@ class Link:
     # -------------------------------------------------------- the host
 
     async def _listen_to_host(self) -> None:
-        """Answers pings; the host's end of the pipe closing is the end of this link."""
-        reader = asyncio.StreamReader()
-        loop = asyncio.get_running_loop()
-        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-        while await reader.readline():
-            _tell_host({"pong": True})
+        """The host's end of the pipe closing is the end of this link."""
+        await self._host.answer_pings()
         self._stop.set()
 
     # -------------------------------------------------------- going out
@@ -293,10 +287,12 @@ class Link:
         """Settles what was left in flight. Raises ConnectionAway when the gateway cannot be asked."""
         left = await self._outbox.list_left_in_flight(self._connection.id, self._epoch + 1)
         ended = [attempt for attempt in left if not self._may_still_end(attempt)]
-        for result in await self._courier.settle_all(ended):
-            if result is None:
-                raise ConnectionAway("the gateway cannot be asked what became of earlier attempts")
-            await self._courier.record(result)
+        results = await self._courier.settle_all(ended)
+        for result in results:
+            if result is not None:
+                await self._courier.record(result)
+        if None in results:
+            raise ConnectionAway("the gateway cannot be asked what became of earlier attempts")
 
     def _may_still_end(self, attempt: Attempt) -> bool:
         """An attempt of this link that is under way, or whose claim may be on its way back from the store. One that
@@ -345,7 +341,7 @@ class Link:
         if lost.ban is not None:
             await self._courier.close_slow_lane(lost.ban)
         await self._note(lost.status, lost.detail)
-        _end(lost.status, lost.detail)
+        _end(self._host, lost.status, lost.detail)
         self._ended = True
         self._stop.set()
 

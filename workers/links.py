@@ -17,6 +17,7 @@ from typing import Any
 from activities.holding import HoldEnded, OwnershipLost
 from boton.metrics_text import fetch_exposition
 from boton.processes import tie_to
+from workers.masking import pass_on
 from workers.running import ENDED, LOST_OWNERSHIP
 
 log = logging.getLogger(__name__)
@@ -50,7 +51,9 @@ class LinkProcess:
         self._unanswered = 0
         self.metrics_port: int | None = None
         self.ended: HoldEnded | None = None
+        assert process.stderr is not None
         self._listening = asyncio.create_task(self._listen())
+        self._passing_on = asyncio.create_task(pass_on(process.stderr))
 
     @classmethod
     async def start(cls, connection_id: str, ready: Callable[[], None]) -> LinkProcess:
@@ -63,6 +66,7 @@ class LinkProcess:
             connection_id,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
             env=os.environ | ENVIRONMENT,
             preexec_fn=tie_to(os.getpid()),
         )
@@ -104,6 +108,7 @@ class LinkProcess:
             self.kill()
             await self._process.wait()
         await self._listening
+        await self._passing_on
 
     async def _listen(self) -> None:
         assert self._process.stdout is not None

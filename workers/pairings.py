@@ -9,6 +9,7 @@ import sys
 
 from boton.processes import tie_to
 from workers.links import ENVIRONMENT
+from workers.masking import pass_on
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +29,12 @@ class Pairings:
             connection_id,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,  # the library prints there, the QR code's content too
+            stderr=asyncio.subprocess.PIPE,
             preexec_fn=tie_to(os.getpid()),
             env=os.environ | ENVIRONMENT,
         )
+        assert process.stderr is not None
+        passing_on = asyncio.create_task(pass_on(process.stderr))
         try:
             code = await asyncio.wait_for(process.wait(), _LONGEST)
             if code:
@@ -41,3 +45,4 @@ class Pairings:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
+            await passing_on

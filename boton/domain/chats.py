@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from boton.domain.messages import Direction
+from boton.domain.messages import Direction, MessageType
 
 
 class Holder(StrEnum):
@@ -76,7 +76,7 @@ class AnswerDecision(StrEnum):
     RESTORED = "restored"  # it came before a restore: the store does not know whether it was answered
     OPTED_OUT = "opted_out"  # an opt-out, which a notice confirms
     FAILED = "failed"  # the model gave no answer within its time
-    NOT_NEEDED = "not_needed"  # a mere "ok" or reaction after the goal was reached
+    NOT_NEEDED = "not_needed"  # a mere "ok" or reaction after the goal was reached, or a deletion
     SUSPENDED = "suspended"  # it was due when the backup was made that was restored: `boton held` decides
 
 
@@ -84,8 +84,8 @@ class AnswerDecision(StrEnum):
 class Arrival:
     """What the decision looks at. `now` is our clock at insertion, `sent_at` WhatsApp's time of the message.
 
-    held: a human holds the chat. opts_out: the message is an opt-out. answers_from: of the connection, since a
-    restore.
+    held: a human holds the chat. opts_out: the message is an opt-out. takes_back: it only deletes an earlier one.
+    answers_from: of the connection, since a restore.
     """
 
     untouchable: bool
@@ -96,6 +96,7 @@ class Arrival:
     by_history_sync: bool
     answer_within: timedelta
     opts_out: bool = False
+    takes_back: bool = False
     answers_from: datetime | None = None
 
 
@@ -111,7 +112,7 @@ def decide_answer(arrival: Arrival) -> AnswerDecision:
         return AnswerDecision.HELD
     if not arrival.bot_enabled:
         return AnswerDecision.BOT_OFF
-    return _too_late(arrival) or AnswerDecision.DUE
+    return _too_late(arrival) or (AnswerDecision.NOT_NEEDED if arrival.takes_back else AnswerDecision.DUE)
 
 
 def may_confirm_opt_out(arrival: Arrival) -> bool:
@@ -138,6 +139,7 @@ class OwnMessage:
     turns was opened of which something has left. answers_from: as in Arrival.
     """
 
+    type: MessageType
     text: str
     sent_at: datetime
     first_incoming_at: datetime | None
@@ -148,6 +150,8 @@ class OwnMessage:
 
 def is_takeover(own: OwnMessage) -> bool:
     """Whether a message typed on the business's own phone is a human taking over (architecture, "Takeover")."""
+    if own.type is MessageType.REACTION:  # nothing was written
+        return False
     if own.text.strip() in {reply.strip() for reply in own.auto_replies}:
         return False
     earliest = [moment for moment in (own.last_turn_at, own.answers_from) if moment is not None]

@@ -48,7 +48,8 @@ class Inbound:
 
     jid: the customer's; also_known_as: further JIDs of the same customer (LID and phone number).
     from_me: it left from the business's own account. attempt_id: our attempt, where the gateway knows it.
-    at: WhatsApp's time of the message. history: it came by history sync.
+    at: WhatsApp's time of the message. history: it came by history sync. takes_back: the customer deleted something
+    written before, which says nothing.
     """
 
     whatsapp_id: str
@@ -61,6 +62,7 @@ class Inbound:
     text: str = ""
     at: datetime
     history: bool = False
+    takes_back: bool = False
 
 
 class ReceiptKind(StrEnum):

@@ -234,14 +234,10 @@ def _record_incoming(recording: _Recording, chat: ChatRow, inbound: Inbound) -> 
     if row.answer == AnswerDecision.DUE:
         chat.next_step_at = recording.now
         recording.owed[chat.id] = None
-    if not inbound.history:
-        chat.marketing_unanswered = chat.bot_unanswered = 0
     recording.session.flush()
-    _mark_replied(recording, chat, inbound)
+    if not inbound.takes_back:
+        _record_reply(recording, chat, inbound)
     if not inbound.history:
-        cancel_on_reply(recording.session, chat.id, inbound.at, recording.now)
-        cancel_unanswered(recording.session, chat.id, recording.now)
-        drop_follow_ups(recording.session, chat, recording.now)
         recording.tell(
             EventType.MESSAGE_RECEIVED,
             messageId=row.id,
@@ -253,6 +249,16 @@ def _record_incoming(recording: _Recording, chat: ChatRow, inbound: Inbound) -> 
         )
     if row.answer == AnswerDecision.OPTED_OUT:
         _opt_out(recording, chat, arrival)
+
+
+def _record_reply(recording: _Recording, chat: ChatRow, inbound: Inbound) -> None:
+    """The customer has answered whatever waited for an answer."""
+    _mark_replied(recording, chat, inbound)
+    if not inbound.history:
+        chat.marketing_unanswered = chat.bot_unanswered = 0
+        cancel_on_reply(recording.session, chat.id, inbound.at, recording.now)
+        cancel_unanswered(recording.session, chat.id, recording.now)
+        drop_follow_ups(recording.session, chat, recording.now)
 
 
 def _meet(recording: _Recording, chat: ChatRow, inbound: Inbound) -> None:
@@ -275,6 +281,7 @@ def _to_arrival(recording: _Recording, chat: ChatRow, inbound: Inbound) -> Arriv
         by_history_sync=inbound.history,
         answer_within=timedelta(minutes=recording.business.answer_within_minutes),
         opts_out=inbound.type is MessageType.TEXT and is_opt_out(inbound.text, words),
+        takes_back=inbound.takes_back,
         answers_from=recording.connection.answers_from,
     )
 
@@ -355,6 +362,7 @@ def _record_typed(recording: _Recording, chat: ChatRow, inbound: Inbound) -> Non
     show_in_chat(chat, row)
     chat.known = True
     own_message = OwnMessage(
+        type=inbound.type,
         text=inbound.text,
         sent_at=inbound.at,
         first_incoming_at=chat.first_incoming_at,

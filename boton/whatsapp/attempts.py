@@ -15,6 +15,9 @@ from boton.whatsapp.outbound import to_secret
 from boton.whatsapp.ownership import Ownership
 
 _YOUNG = timedelta(minutes=3)
+_REMEMBERED = 1000
+"""Attempts that are known by their secret. Those of earlier processes are settled before anything is read."""
+
 _FIND = text(
     "SELECT secrets.message_id FROM whatsmeow_device AS device "
     "LEFT JOIN whatsmeow_message_secrets AS secrets ON secrets.key = :secret WHERE device.jid = :jid"
@@ -33,6 +36,7 @@ class Attempts:
         self._in_library: set[str] = set()
         self._barred: set[str] = set()
         self._traced: set[str] = set()
+        self._secrets: dict[bytes, str] = {}
 
     def to_secret(self, attempt: Attempt) -> bytes:
         """By which it is found again."""
@@ -43,6 +47,13 @@ class Attempts:
         if attempt.id in self._barred:
             raise ConnectionAway("This attempt was settled as not sent.")
         self._in_library.add(attempt.id)
+        self._secrets[self.to_secret(attempt)] = attempt.id
+        if len(self._secrets) > _REMEMBERED:
+            del self._secrets[next(iter(self._secrets))]
+
+    def find_by_secret(self, secret: bytes) -> str | None:
+        """One of this process's last attempts, whose message id may not be known yet."""
+        return self._secrets.get(secret)
 
     def end(self, attempt: Attempt) -> None:
         """It can reach the wire no more."""

@@ -31,8 +31,8 @@ class Knowledge(Protocol):
     def phone_of(self, lid: str) -> str | None:
         """The phone JID behind a LID."""
 
-    def attempt_of(self, message_id: str) -> str | None:
-        """Our attempt that has this id."""
+    def attempt_of(self, message_id: str, secret: bytes) -> str | None:
+        """Our attempt that has this id, or this secret: its id may not be known yet."""
 
 
 def read_event(event: Any, known: Knowledge) -> Sequence[Said]:
@@ -106,7 +106,7 @@ def _read_message(event: Any, known: Knowledge) -> Sequence[Said]:
     content = read_content(event.Message)
     if content is None or (event.Info.MessageSource.IsFromMe and content == DELETED):
         return ()  # what the owner deletes on the phone is nothing that the owner says
-    inbound = _to_inbound(event.Info, content, known)
+    inbound = _to_inbound(event.Info, content, known, secret=event.Message.messageContextInfo.messageSecret)
     return () if inbound is None else (inbound,)
 
 
@@ -118,7 +118,7 @@ def _read_undecryptable(event: Any, known: Knowledge) -> Sequence[Said]:
     return () if inbound is None or inbound.from_me else (inbound,)
 
 
-def _to_inbound(info: Any, content: Content, known: Knowledge, suffix: str = "") -> Inbound | None:
+def _to_inbound(info: Any, content: Content, known: Knowledge, suffix: str = "", secret: bytes = b"") -> Inbound | None:
     source = info.MessageSource
     jids = _customer(source, known)
     if not jids:
@@ -129,10 +129,11 @@ def _to_inbound(info: Any, content: Content, known: Knowledge, suffix: str = "")
         also_known_as=jids[1:],
         push_name=None if source.IsFromMe else _name(info.Pushname),
         from_me=source.IsFromMe,
-        attempt_id=known.attempt_of(info.ID) if source.IsFromMe else None,
+        attempt_id=known.attempt_of(info.ID, secret) if source.IsFromMe else None,
         type=content.type,
         text=content.text,
         at=_from_ms(info.Timestamp),
+        takes_back=content == DELETED,
     )
 
 
@@ -198,11 +199,11 @@ def _read_history(chat: Any, known: Knowledge) -> Sequence[Said]:
     if not jids:
         return ()
     newest = reversed(chat.messages[:_PER_CHAT])
-    told = (_read_old(entry.message, jids, chat.name or chat.displayName) for entry in newest)
+    told = (_read_old(entry.message, jids, chat.name or chat.displayName, known) for entry in newest)
     return tuple(inbound for inbound in told if inbound is not None)
 
 
-def _read_old(message: Any, jids: tuple[str, ...], name: str) -> Inbound | None:
+def _read_old(message: Any, jids: tuple[str, ...], name: str, known: Knowledge) -> Inbound | None:
     content = read_content(message.message) if message.HasField("message") else None
     if content is None or not message.key.ID:
         return None
@@ -212,6 +213,7 @@ def _read_old(message: Any, jids: tuple[str, ...], name: str) -> Inbound | None:
         also_known_as=jids[1:],
         push_name=None if message.key.fromMe else _name(name or message.pushName),
         from_me=message.key.fromMe,
+        attempt_id=known.attempt_of(message.key.ID, message.messageSecret) if message.key.fromMe else None,
         type=content.type,
         text=content.text,
         at=_from_ms(message.messageTimestamp * 1000),

@@ -47,9 +47,11 @@ class NeonizeGateway:
         patience: Patience | None = None,
         reach: Callable[[], Awaitable[bool]] = is_reachable,
         clock: Callable[[], float] = time.monotonic,
+        phone: str | None = None,
     ) -> None:
+        """phone: the connection's, digits only: no other phone's device is driven. None: whichever is linked."""
         self._patience = patience or Patience()
-        self._session = Session(store, connection_id, self._patience, reach, clock)
+        self._session = Session(store, connection_id, self._patience, reach, clock, phone)
         self._typing: set[asyncio.Task[None]] = set()
 
     async def open(self, epoch: int) -> None:

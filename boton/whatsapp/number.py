@@ -47,8 +47,8 @@ class Number:
     def phone_of(self, lid: str) -> str | None:
         return self.addresses.phone_of(lid)
 
-    def attempt_of(self, message_id: str) -> str | None:
-        return self.journal.find_attempt(message_id)
+    def attempt_of(self, message_id: str, secret: bytes) -> str | None:
+        return self.journal.find_attempt(message_id) or self.attempts.find_by_secret(secret)
 
     def take_event(self, code: int, payload: bytes) -> None:
         """On the library's thread: on disk first, then everything else."""

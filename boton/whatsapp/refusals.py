@@ -54,6 +54,11 @@ _NOT_TAKEN = "WhatsApp did not take the message ({code})."
 _REFUSED = "WhatsApp refused this number ({code})."
 
 _UNLINKED = Meaning(Kind.NUMBER, f"No phone is linked any more: {_LINK_AGAIN}", status=ConnectionStatus.LOGGED_OUT)
+_OTHER_PHONE = Meaning(
+    Kind.NUMBER,
+    f"The device that is linked here belongs to another phone, and is not used: {_LINK_AGAIN}",
+    status=ConnectionStatus.LOGGED_OUT,
+)
 _REMOVED = Meaning(
     Kind.NUMBER,
     f"The device was removed on the phone, or WhatsApp logged it out: {_LINK_AGAIN}",
@@ -243,4 +248,5 @@ def _reason_name(event: Any) -> str:
 
 
 UNLINKED = _to_loss(_UNLINKED)
+OTHER_PHONE = _to_loss(_OTHER_PHONE)
 REPLACED = _to_loss(_REPLACED)

@@ -13,13 +13,14 @@ from typing import TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from boton.domain.linking import is_same_phone
 from boton.errors import ConnectionAway, ProcessSpent, SessionReplaced
 from boton.whatsapp.device_store import DeviceStore
 from boton.whatsapp.line import Line
 from boton.whatsapp.neonize_client import CallFailed, NeonizeClient, Wedged
 from boton.whatsapp.number import Number
 from boton.whatsapp.ownership import Ownership
-from boton.whatsapp.refusals import REPLACED, UNLINKED
+from boton.whatsapp.refusals import OTHER_PHONE, REPLACED, UNLINKED
 
 log = logging.getLogger(__name__)
 
@@ -75,11 +76,13 @@ class Session:
         patience: Patience,
         reach: Callable[[], Awaitable[bool]],
         clock: Callable[[], float],
+        phone: str | None,
     ) -> None:
         self.line = Line(clock)
         self._reach = reach
         self._store = store
         self._connection_id = connection_id
+        self._phone = phone
         self._patience = patience
         self._ownership = Ownership(store, connection_id)
         self._opening = asyncio.Lock()
@@ -204,6 +207,8 @@ class Session:
         device = await ask_store(partial(self._store.find_device, self._connection_id))
         if device is None:
             raise UNLINKED.to_error()
+        if self._phone and not is_same_phone(self._phone, device.phone):
+            raise OTHER_PHONE.to_error()
         await self._await_predecessors()
         load = partial(Number, self._store, self._connection_id, device, self._ownership, self.line)
         self._number = number = await ask_store(load)

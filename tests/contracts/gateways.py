@@ -193,11 +193,16 @@ class NeonizeWorld:
         go.wires[link_device(self.store, self.connection_id, business)] = self.network
 
     def new_gateway(
-        self, host: str = "", clock: Callable[[], float] = time.monotonic, **patience: float
+        self,
+        host: str = "",
+        clock: Callable[[], float] = time.monotonic,
+        phone: str | None = None,
+        **patience: float,
     ) -> NeonizeGateway:
         """With less patience than in production, or as told."""
         known = {"predecessors": 0.1, "connect": 5.0, "reconnect": 0.2, "sync": 2.0} | patience
-        gateway = NeonizeGateway(self.new_store(host), self.connection_id, Patience(**known), _reachable, clock)
+        store, told = self.new_store(host), Patience(**known)
+        gateway = NeonizeGateway(store, self.connection_id, told, _reachable, clock, phone)
         self._gateways.push_async_callback(gateway.close)
         return gateway
 

@@ -15,6 +15,7 @@ from boton.domain.chats import (
     is_takeover,
     may_confirm_opt_out,
 )
+from boton.domain.messages import MessageType
 
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 LATER, EARLIER = NOW + timedelta(seconds=1), NOW - timedelta(seconds=1)
@@ -46,6 +47,8 @@ DUE = Arrival(
         (replace(DUE, opts_out=True, held=True), AnswerDecision.OPTED_OUT),
         (replace(DUE, answers_from=LATER), AnswerDecision.RESTORED),
         (replace(DUE, answers_from=NOW), AnswerDecision.DUE),
+        (replace(DUE, takes_back=True), AnswerDecision.NOT_NEEDED),
+        (replace(DUE, takes_back=True, held=True), AnswerDecision.HELD),
     ],
 )
 def test_answer_is_decided_with_its_reason(arrival: Arrival, decision: AnswerDecision) -> None:
@@ -71,7 +74,14 @@ def test_opt_out_is_confirmed_unless_it_is_old_or_the_chat_untouchable(arrival: 
     assert may_confirm_opt_out(arrival) is confirmed
 
 
-TYPED = OwnMessage(text="ya te llamo", sent_at=NOW, first_incoming_at=None, last_turn_at=None, auto_replies=())
+TYPED = OwnMessage(
+    type=MessageType.TEXT,
+    text="ya te llamo",
+    sent_at=NOW,
+    first_incoming_at=None,
+    last_turn_at=None,
+    auto_replies=(),
+)
 
 
 @pytest.mark.parametrize(
@@ -89,6 +99,8 @@ TYPED = OwnMessage(text="ya te llamo", sent_at=NOW, first_incoming_at=None, last
         (replace(TYPED, first_incoming_at=LATER), True),
         (replace(TYPED, answers_from=LATER), False),
         (replace(TYPED, answers_from=NOW), True),
+        (replace(TYPED, type=MessageType.AUDIO), True),
+        (replace(TYPED, type=MessageType.REACTION), False),
     ],
 )
 def test_typed_message_is_a_takeover_unless_the_phone_or_the_past_wrote_it(own: OwnMessage, takes_over: bool) -> None:

@@ -271,8 +271,9 @@ async def test_typed_messages_out_of_order_do_not_shorten_the_takeover(database:
         typed("Estamos cerrados", when=at(60)),
         typed(when=at(60), history=True),
         typed(when=minutes(-200)),
+        typed("Reacted with 👍", when=at(60), type=MessageType.REACTION),
     ],
-    ids=["greeting", "auto reply", "history", "long ago"],
+    ids=["greeting", "auto reply", "history", "long ago", "reaction"],
 )
 async def test_what_no_human_types_now_is_no_takeover(database: Database, own: Any) -> None:
     stage = await set_stage(database, bot_new_chats=True)
@@ -411,6 +412,15 @@ async def test_answer_of_the_customer_is_seen_at_the_messages_sent_before_it(dat
     await stage.receive(incoming(when=at(50)), now=at(101))
     assert (await stage.message(first.recipients[0].message_id)).replied_at == at(50)
     assert (await stage.message(second.recipients[0].message_id)).replied_at is None
+
+
+async def test_deletion_is_stored_and_is_neither_answered_nor_an_answer(database: Database) -> None:
+    stage = await set_stage(database, bot_new_chats=True)
+    sent_before, _ = await stage.deliver(now=at(0))
+    assert await stage.receive(incoming("Deleted a message", takes_back=True, when=at(50)), now=at(50)) == []
+    (deletion,) = [row for row in await stage.messages() if row.direction == "incoming"]
+    assert (deletion.text, deletion.answer) == ("Deleted a message", "not_needed")
+    assert (await stage.message(sent_before.recipients[0].message_id)).replied_at is None
 
 
 async def test_older_message_of_the_history_does_not_become_the_last_one(database: Database) -> None:

@@ -23,6 +23,10 @@ from tests.whatsapp.ffi import Refusal, Session
 from tests.whatsapp.network import FakeNetwork
 
 ADDRESS = "BOTON_TEST_WIRE"
+PRINTED = b"""{"ended": {"status": "banned", "reason": "not the link's words"}}
+SendMessage: Error sending to 5491138620812@s.whatsapp.net
+"""
+
 _KEY = b"boton"
 
 
@@ -162,6 +166,8 @@ class FarWire:
         pipe.send(("open", session.address))
         self._tokens[session] = pipe.recv()[1]
         threading.Thread(target=self._listen, args=[session, pipe], daemon=True).start()
+        os.write(1, PRINTED)  # as the real Go part prints, past Python
+        os.write(2, PRINTED)
 
     def send(self, session: Session, to: str, message: Any) -> tuple[str, int]:
         id, at = self._call("send", session, to, message.SerializeToString())

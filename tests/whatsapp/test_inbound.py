@@ -25,12 +25,13 @@ class Known:
     own: frozenset[str] = frozenset({"5491138620812@s.whatsapp.net", "900@lid"})
     phones: dict[str, str] = field(default_factory=dict)
     attempts: dict[str, str] = field(default_factory=dict)
+    secrets: dict[bytes, str] = field(default_factory=dict)
 
     def phone_of(self, lid: str) -> str | None:
         return self.phones.get(lid)
 
-    def attempt_of(self, message_id: str) -> str | None:
-        return self.attempts.get(message_id)
+    def attempt_of(self, message_id: str, secret: bytes) -> str | None:
+        return self.attempts.get(message_id) or self.secrets.get(secret)
 
 
 def say(content: Any, known: Known | None = None, **of: Any) -> Inbound:
@@ -143,6 +144,16 @@ def test_own_message_that_is_ours_bears_its_attempt() -> None:
     assert say("hola", Known(attempts={"3EB0": "att_1"}), from_me=True).attempt_id == "att_1"
 
 
+def test_own_message_that_is_ours_is_known_by_its_secret_before_its_id_is() -> None:
+    content = M(conversation="hola", messageContextInfo={"messageSecret": b"s" * 32})
+    assert say(content, Known(secrets={b"s" * 32: "att_1"}), from_me=True).attempt_id == "att_1"
+
+
+def test_deletion_by_the_customer_takes_back() -> None:
+    assert say(M(protocolMessage={"type": "REVOKE"})).takes_back
+    assert not say("Borré el mensaje").takes_back
+
+
 def test_time_of_a_message_is_in_milliseconds_and_of_a_receipt_in_seconds() -> None:
     about = events.info("3EB0", events.source(PHONE), at_ms=1_700_000_000_123)
     (said,) = read_event(events.message(about, "hola"), Known())
@@ -238,6 +249,12 @@ def test_history_gives_names_and_last_messages_oldest_first() -> None:
     assert [one.text for one in told] == ["uno", "dos", "tres"]
     assert [one.push_name for one in told] == ["Juan Pérez", "Juan Pérez", None]
     assert {(one.jid, one.also_known_as, one.history) for one in told} == {(PHONE, (LID,), True)}
+
+
+def test_own_message_in_the_history_that_is_ours_bears_its_attempt() -> None:
+    chat = {"ID": LID, "pnJID": PHONE, "messages": [old("2", "dos", from_me=True), old("1", "uno")]}
+    said = read_event(history(chat), Known(attempts={"1": "att_1", "2": "att_2"}))
+    assert [one.attempt_id for one in said if isinstance(one, Inbound)] == [None, "att_2"]
 
 
 def test_history_is_stripped_of_groups_and_of_all_but_the_newest() -> None:

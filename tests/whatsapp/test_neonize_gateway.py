@@ -22,6 +22,7 @@ from boton.errors import (
     SessionReplaced,
 )
 from boton.whatsapp.line import Line
+from boton.whatsapp.neonize_client import MessageProto
 from boton.whatsapp.neonize_gateway import NeonizeGateway
 from tests.contracts.gateways import NeonizeNetwork, NeonizeWorld
 from tests.contracts.test_gateway import attempt_for, events_until, inbound, left, receipts
@@ -464,6 +465,17 @@ async def test_device_that_is_gone_is_never_handed_to_the_library(world: Neonize
     assert lost.value.status is ConnectionStatus.LOGGED_OUT
 
 
+async def test_device_of_another_phone_is_never_driven(played: NeonizeNetwork, world: NeonizeWorld) -> None:
+    with pytest.raises(NumberLost) as lost:
+        await world.new_gateway(phone="5491100009999").open(1)
+    assert lost.value.status is ConnectionStatus.LOGGED_OUT
+    assert "belongs to another phone" in lost.value.detail
+    assert world.network.sessions == []
+
+    await world.new_gateway(phone=f"54{world.network.business.removeprefix('549')}").open(2)  # another spelling of it
+    assert len(world.network.sessions) == 1
+
+
 async def test_replaced_once_it_takes_the_number_back_replaced_twice_it_gives_up(
     world: NeonizeWorld, gateway: NeonizeGateway
 ) -> None:
@@ -510,6 +522,26 @@ async def test_text_that_cannot_be_sent_is_refused_and_holds_up_nothing(
     with pytest.raises(RecipientRefused):
         await gateway.send_text(attempt)
     assert await gateway.find_outcome(attempt) is Unsettled.NOT_SENT
+
+
+async def test_echo_of_a_message_on_its_way_is_known_to_be_ours(world: NeonizeWorld, gateway: NeonizeGateway) -> None:
+    """Before the library has told its id: it must not look like somebody who typed on the phone."""
+    attempt = attempt_for(world.new_customer())
+    world.set_faults(latencyMs=500)
+    on_its_way = asyncio.create_task(gateway.send_text(attempt))
+    await left(world)
+    phone = world.network.phones[attempt.jid.partition("@")[0]]
+    with world.store.engine(world.connection_id).connect() as sql:
+        ((id, secret),) = sql.execute(text("SELECT message_id, key FROM whatsmeow_message_secrets")).all()
+    echo = MessageProto(conversation=attempt.text)
+    echo.messageContextInfo.messageSecret = bytes(secret)
+    world.network.tell(events.message(events.info(id, events.source(phone.chat, alt=phone.jid, from_me=True)), echo))
+
+    heard = await events_until(gateway, lambda seen: bool(inbound(seen)))
+
+    assert [(each.from_me, each.attempt_id) for each in inbound(heard)] == [(True, attempt.id)]
+    assert not on_its_way.done()
+    await on_its_way
 
 
 # ------------------------------------------------------------ who owned it before

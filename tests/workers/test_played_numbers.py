@@ -116,6 +116,17 @@ async def is_up(world: World, one: Played, above: int = 0) -> Connection:
     return await eventually(fetch, lambda it: it.status is ConnectionStatus.CONNECTED and it.epoch > above)
 
 
+async def test_what_the_library_prints_reaches_nobody_as_the_links_own_words_nor_with_a_number(
+    world: World, numbers: list[Played], capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with held([numbers[0]]) as links:
+        up = await is_up(world, numbers[0])
+        assert links.running()[up.id].ended is None
+    printed = capfd.readouterr().err
+    assert printed.count("SendMessage: Error sending to …@s.whatsapp.net") == 2
+    assert "5491138620812" not in printed
+
+
 async def test_event_that_cannot_be_read_is_counted_and_holds_up_nothing(world: World, numbers: list[Played]) -> None:
     number = numbers[0]
     async with held([number]) as links:

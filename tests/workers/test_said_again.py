@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
@@ -18,6 +19,7 @@ from tests.activities.fakes import ScriptedGateway
 from tests.store.builders import NOW
 from tests.waiting import eventually
 from tests.workers.conftest import World
+from workers.host_line import HostLine
 from workers.link import Link
 
 
@@ -56,7 +58,7 @@ async def test_connected_is_said_again_only_with_a_proof(world: World, monkeypat
     monkeypatch.setattr("workers.link.SAID_AGAIN", timedelta(0))
     gateway, stop = WedgedGateway(), asyncio.Event()
     epoch = await SqlConnectionStore(world.database).raise_epoch(world.connection.id, NOW)
-    link = Link(read_settings(), world.database, world.connection, gateway, epoch, stop)
+    link = Link(read_settings(), world.database, world.connection, gateway, epoch, stop, HostLine(io.StringIO()))
     running = asyncio.create_task(link.run())
     first = await world.connected()
     await eventually(world.fetch, lambda one: one.status_at > first.status_at)
