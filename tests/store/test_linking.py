@@ -224,6 +224,48 @@ async def test_logged_out_phone_is_linked_anew_and_its_queue_stays(database: Dat
     assert await pairing.finish_pairing(stage.connection.id, epoch, PHONE, NOW) is None
 
 
+@pytest.mark.parametrize("status", ["replaced", "banned", "outdated", "stopped", "disconnected"])
+async def test_number_whose_device_turns_out_to_be_gone_is_linked_anew_by_the_same_request(
+    database: Database, status: str
+) -> None:
+    """A ban may have wiped the device, the phone may have removed it meanwhile, a backup does not bring it back."""
+    stage = await switched(await set_stage(database))
+    await stage.receive(StatusChange(status=ConnectionStatus(status), reason="why", at=NOW))
+    await link(stage, LinkRequest(gateway=Gateway.WHATSAPP, method=LinkMethod.CODE))
+    epoch = await stage.connections.raise_epoch(stage.connection.id, NOW)
+    await lose_device(stage, epoch)
+    pairing = SqlPairingStore(database)
+    step, connection = await pairing.advance_connection(stage.connection.id, NOW)
+    assert (step, connection.status, connection.linked_at) == (Next.PAIR, ConnectionStatus.LINKING, None)
+    _, wanted = await pairing.begin_pairing(stage.connection.id)
+    assert (wanted.method, wanted.phone, wanted.asked_at) == (LinkMethod.CODE, PHONE, at(30))
+    told = [event.data["status"] for event in await stage.told(EventType.CONNECTION_CHANGED)]
+    assert told[-2:] == ["logged_out", "linking"]
+
+
+@pytest.mark.parametrize("status", ["connected", "banned"])
+async def test_request_is_over_once_it_is_known_how_the_number_stands(database: Database, status: str) -> None:
+    stage = await switched(await set_stage(database))
+    await link(stage)
+    await stage.connections.record_status(stage.connection.id, stage.epoch, ConnectionStatus(status), None, NOW)
+    await lose_device(stage, stage.epoch)
+    step, connection = await SqlPairingStore(database).advance_connection(stage.connection.id, NOW)
+    assert (step, connection.status) == (Next.WAIT, ConnectionStatus.LOGGED_OUT)
+
+
+async def test_no_pairing_begins_while_a_link_may_hold_the_number(database: Database) -> None:
+    stage = await switched(await set_stage(database))
+    await link(stage)
+    with pytest.raises(NotFound):
+        await SqlPairingStore(database).begin_pairing(stage.connection.id)
+
+
+async def lose_device(stage: Stage, epoch: int) -> None:
+    """What a link says that finds none."""
+    logged_out = ConnectionStatus.LOGGED_OUT
+    await stage.connections.record_status(stage.connection.id, epoch, logged_out, "No phone is linked.", at(30))
+
+
 async def test_number_linked_anew_keeps_its_age_and_its_refusals(database: Database) -> None:
     stage = await switched(await set_stage(database))
     closure = await stage.outbox.close_slow_lane(stage.connection.id, stage.epoch, "463", None, NOW)
