@@ -13,7 +13,7 @@ from boton.domain.messages import Lane
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overdue:
     """Unfinished work whose next step is overdue, to be started or woken. `id` is a send, chat, reminder or
-    connection.
+    connection. is_over: a send that ended when its number was gone: its workflow waits for that number's link.
     """
 
     kind: str  # "send" | "chat" | "reminder" | "connection"
@@ -21,6 +21,7 @@ class Overdue:
     business_id: str
     connection_id: str
     lanes: tuple[Lane, ...] = ()
+    is_over: bool = False
 
 
 class WorkStore(Protocol):
@@ -43,7 +44,9 @@ class WorkStore(Protocol):
     async def postpone(
         self, overdue: Sequence[Overdue], now: datetime, until: datetime, *, started: bool = True
     ) -> None:
-        """Looked at again only after `until`; a send that was started and is scheduled for later, only then."""
+        """Looked at again only after `until`; a send that was started and is scheduled for later, only then; one that
+        is over and whose workflow was told, never.
+        """
 
     async def note_namespace(self, namespace_id: str, now: datetime) -> bool:
         """Remembers Temporal's namespace id; a changed one makes all unfinished work overdue. Whether it changed."""

@@ -18,7 +18,7 @@ from boton.domain.linking import LinkMethod, LinkRequest, Next, Pairing
 from boton.domain.messages import MessageStatus
 from boton.domain.sends import SendKind, SendStatus
 from boton.errors import Conflict, Invalid, NotFound, StaleEpoch
-from boton.ports import IdempotencyKey, Idle, Linked
+from boton.ports import IdempotencyKey, Idle, Linked, Overdue
 from boton.store.engine import Database
 from boton.store.holds import SqlHoldStore
 from boton.store.linking import SqlLinkingStore
@@ -380,9 +380,17 @@ async def test_cancelled_send_never_leaves_and_needs_no_number(database: Databas
         await stage.sends.resume_send(stage.business.id, kept.send.id, NOW)
     assert (await stage.sends.cancel_send(stage.business.id, gone.send.id, NOW)).status is SendStatus.CANCELLED
     assert await stage.status(gone) is MessageStatus.CANCELLED
-    phone = await switched(stage)
-    cancelled = await stage.sends.cancel_send(stage.business.id, kept.send.id, NOW)
-    assert cancelled.connection_id == phone.connection.id
+    await switched(stage)
+    assert (await stage.sends.cancel_send(stage.business.id, kept.send.id, NOW)).status is SendStatus.CANCELLED
+    over = {(one.id, one.is_over) for one in await overdue_sends(stage)}
+    assert over == {(kept.send.id, True), (gone.send.id, True)}, "their workflows wait for a link that is gone"
+    assert await stage.work.fetch_queue_age(at(60)) == 0
+    await stage.work.postpone(await overdue_sends(stage), at(60), at(180))
+    assert await overdue_sends(stage) == []
+
+
+async def overdue_sends(stage: Stage) -> list[Overdue]:
+    return [one for one in await stage.work.list_overdue(minutes(60), timedelta(0), 10) if one.kind == "send"]
 
 
 async def test_number_that_comes_back_finds_its_queue_held(database: Database) -> None:

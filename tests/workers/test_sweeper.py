@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -82,6 +83,9 @@ class Starter:
         assert connection_id == "con_1"
         await self._start("send", send_id, tuple(lanes))
 
+    async def end_send(self, send_id: str) -> None:
+        await self._start("ended send", send_id)
+
     async def look_at_chat(self, chat_id: str, business_id: str, *, quiet_seconds: float = 0.0) -> None:
         assert quiet_seconds == 0, "what is overdue has waited long enough"
         await self._start("chat", chat_id)
@@ -144,6 +148,13 @@ async def test_starts_every_kind_and_postpones_it() -> None:
         ("send", "snd_1", (Lane.FAST, Lane.SLOW)),
     ]
     assert {until for _, until in scene.work.postponed} == {NOW + timedelta(minutes=2)}
+    assert scene.work.work == []
+
+
+async def test_workflow_of_a_send_that_is_over_is_told_so_and_none_is_started() -> None:
+    scene = Scene(replace(overdue("send", "snd_1"), is_over=True))
+    await scene.sweeper().sweep()
+    assert scene.starter.started == [("ended send", "snd_1", ())]
     assert scene.work.work == []
 
 
