@@ -193,6 +193,23 @@ def test_held_work_that_is_not_there_is_one_line(filled: Shell) -> None:
         assert (done.returncode, done.stderr) == (2, line + "\n")
 
 
+def test_held_list_has_pages(filled: Shell) -> None:
+    on_store(filled, _accept_many)
+    assert filled.run("restore", "--replace", str(backed_up(filled))).returncode == 0
+    first, second = (filled.run("held", "list", "--page", str(page)).stdout.splitlines() for page in range(2))
+    rows = [[line for line in page if line.startswith("biz_")] for page in (first, second)]
+    assert [len(page) for page in rows] == [50, 12]
+    assert len({line for page in rows for line in page}) == 62
+    assert "12 more: `boton held list --page 1`." in first
+    assert any("Held: 61 sends, 0 reminders, 1 chats" in line for line in first + second)
+
+
+async def _accept_many(database: Database) -> None:
+    stage = await set_stage(database)
+    for _ in range(60):
+        await stage.accept()
+
+
 def doctors_line(shell: Shell, about: str) -> str:
     return "".join(line for line in shell.run("doctor").stdout.splitlines() if line.split()[1] == about)
 
