@@ -9,7 +9,7 @@ from typing import Any
 import segno
 from starlette.exceptions import HTTPException
 
-from api.schemas.connection import ConnectionIn, ConnectionOut
+from api.schemas.connection import ConnectionIn, ConnectionOut, HeldList
 from api.services import Services
 from api.starting import Launcher
 from boton.domain.connections import Connection
@@ -17,7 +17,7 @@ from boton.domain.holds import Held
 from boton.domain.jid import parse_phone
 from boton.domain.linking import LinkRequest
 from boton.errors import Invalid, InvalidRecipient, NotFound
-from boton.ports import IdempotencyKey
+from boton.ports import IdempotencyKey, Page
 
 BORDER = 4
 _SCALE = 8
@@ -101,6 +101,12 @@ def _save(code: segno.QRCode, kind: str) -> bytes:
 
 
 # ---------------------------------------------------------------- what is held
+
+
+async def list_held(services: Services, business_id: str, page: Page) -> HeldList:
+    """One page of it."""
+    held, total = await services.holds.page_held(business_id, page)
+    return HeldList.of(held, total, page)
 
 
 async def find_held(services: Services, business_id: str, ids: Sequence[str] | None) -> list[Held]:

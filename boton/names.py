@@ -27,6 +27,10 @@ LOOK = "look"
 """The one signal every workflow takes: "the store changed, look again". To a chat it says how long to wait first."""
 
 
+NOWHERE = "nowhere"
+"""To a send's workflow, instead of a connection: the send is over, and nobody serves the queues of its number."""
+
+
 def fast_queue(connection_id: str) -> str:
     """Replies and single sends of one phone number, served by its link process."""
     return f"connection-{connection_id}-fast"

@@ -146,19 +146,26 @@ async def _link(
             connection_id, epoch, qr=step.qr, code=step.code, expires_at=step.expires_at, now=utc_now()
         )
 
-    phone = wanted.phone if wanted.method is LinkMethod.CODE else None
     try:
-        pair = load()
-        paired = await pair(devices, connection_id, phone=phone, tell=tell, deadline=deadline)
+        phone = await asyncio.to_thread(_find_linked, devices, connection_id, wanted)
+        if phone is None:
+            named = wanted.phone if wanted.method is LinkMethod.CODE else None
+            phone = (await load()(devices, connection_id, phone=named, tell=tell, deadline=deadline)).phone
     except (PairingFailed, GatewayAbsent) as failed:
         await store.fail_pairing(connection_id, epoch, failed.detail, utc_now())
         return
     taken = False
     try:
-        taken = await _finish(store, connection_id, epoch, paired.phone) is None
+        taken = await _finish(store, connection_id, epoch, phone) is None
     finally:
         if not taken:
             await _take_off(devices, connection_id, epoch)
+
+
+def _find_linked(devices: DeviceStore, connection_id: str, wanted: Pairing) -> str | None:
+    """The phone that an earlier process has linked for this request, and could not tell of before it died."""
+    device = devices.find_device(connection_id)
+    return device.phone if device is not None and device.linked_at > wanted.asked_at else None
 
 
 async def _finish(store: PairingStore, connection_id: str, epoch: int, phone: str) -> str | None:

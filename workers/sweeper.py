@@ -102,6 +102,8 @@ class Sweeper:
 
     async def _start(self, one: Overdue) -> None:
         match one.kind:
+            case "send" if one.is_over:
+                await self._starter.end_send(one.id)
             case "send":
                 await self._starter.start_send(
                     one.id, one.business_id, one.connection_id, lanes=one.lanes, category=one.category, wake=True

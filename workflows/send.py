@@ -68,9 +68,10 @@ class SendWorkflow:
 
     @workflow.signal(name=names.LOOK)
     def look(self, connection_id: str = "") -> None:
-        """The store changed. connection_id: over which number the send goes now."""
+        """The store changed. connection_id: over which number the send goes now; NOWHERE: over none, it has ended."""
         self._looks += 1
         self._connection_id = connection_id or self._connection_id
+        self._finished = self._finished or connection_id == names.NOWHERE
 
     @workflow.run
     async def run(self, send: SendInput) -> int:

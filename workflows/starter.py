@@ -60,6 +60,9 @@ class TemporalStarter:
             signal_args=[connection_id] if wake else [],
         )
 
+    async def end_send(self, send_id: str) -> None:
+        await self._signal(names.send_workflow(send_id), [names.NOWHERE])
+
     async def look_at_chat(self, chat_id: str, business_id: str, *, quiet_seconds: float = 0.0) -> None:
         """One that was looked at lately runs still, as a rule: a signal is all it needs then."""
         id, arguments = names.chat_workflow(chat_id), [quiet_seconds] if quiet_seconds else []

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 
 from api import linking
 from api.bodies import json_body
-from api.deps import Caller, Deps, Starting
+from api.deps import Caller, Deps, Paging, Starting, read_page
 from api.docs import BODY_ERRORS, CONFLICT, ERRORS, V1, body_of
 from api.idempotency import KEY, to_idempotency
 from api.schemas.connection import ConnectionIn, ConnectionOut, HeldIn, HeldList
@@ -82,9 +82,9 @@ async def get_qr_svg(caller: Caller, services: Deps) -> Response:
 
 
 @router.get("/held", summary="What goes on only when it is told to")
-async def list_held(caller: Caller, services: Deps) -> HeldList:
+async def list_held(caller: Caller, services: Deps, page: Paging) -> HeldList:
     """What was queued for a number that the business has left, or unfinished when a backup was restored."""
-    return HeldList.of(await services.holds.list_held(caller.business_id))
+    return await linking.list_held(services, caller.business_id, page)
 
 
 @router.post(
@@ -94,10 +94,10 @@ async def list_held(caller: Caller, services: Deps) -> HeldList:
     responses=BODY_ERRORS | CONFLICT,
 )
 async def resume_held(caller: Caller, services: Deps, body: Annotated[HeldIn, Depends(json_body(HeldIn))]) -> HeldList:
-    """Answers with what is held then."""
+    """Answers with what is held then: its first page."""
     held = await linking.find_held(services, caller.business_id, body.ids)
     await services.holds.resume(held, services.now())
-    return HeldList.of(await services.holds.list_held(caller.business_id))
+    return await linking.list_held(services, caller.business_id, await read_page())
 
 
 @router.post(
@@ -107,7 +107,7 @@ async def resume_held(caller: Caller, services: Deps, body: Annotated[HeldIn, De
     responses=BODY_ERRORS | CONFLICT,
 )
 async def cancel_held(caller: Caller, services: Deps, body: Annotated[HeldIn, Depends(json_body(HeldIn))]) -> HeldList:
-    """Answers with what is held then."""
+    """Answers with what is held then: its first page."""
     held = await linking.find_held(services, caller.business_id, body.ids)
     await services.holds.cancel(held, services.now())
-    return HeldList.of(await services.holds.list_held(caller.business_id))
+    return await linking.list_held(services, caller.business_id, await read_page())

@@ -8,11 +8,12 @@ from typing import Any
 
 from pydantic import ConfigDict, Field
 
-from api.schemas.base import Body, Document, Timestamp
+from api.schemas.base import Body, Document, Listing, Timestamp, to_paging
 from api.schemas.status import ConnectionState
 from boton.domain.connections import Connection, ConnectionStatus, Gateway
 from boton.domain.holds import Held, HeldKind
 from boton.domain.linking import LinkMethod, Pairing
+from boton.ports import Page
 
 
 class ConnectionOut(ConnectionState):
@@ -92,13 +93,14 @@ class HeldOut(Document):
         return cls(kind=held.kind, id=held.id, reason=held.reason, since=held.since, messages=held.messages)
 
 
-class HeldList(Document):
+class HeldList(Listing):
+    """Sends, reminders, chats, each oldest first."""
+
     held: list[HeldOut]
-    total: int
 
     @classmethod
-    def of(cls, held: Sequence[Held]) -> HeldList:
-        return cls(held=[HeldOut.of(one) for one in held], total=len(held))
+    def of(cls, held: Sequence[Held], total: int, page: Page) -> HeldList:
+        return cls(held=[HeldOut.of(one) for one in held], **to_paging(page, total))
 
 
 class HeldIn(Body):

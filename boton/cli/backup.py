@@ -11,6 +11,7 @@ from pathlib import Path
 
 import typer
 
+from boton.cli.devices import find_without_device, how_to_link
 from boton.cli.locks import lock_data_dir, take_lock
 from boton.cli.obstacles import Obstacle
 from boton.clock import utc_now
@@ -69,6 +70,8 @@ def restore_backup(file: Path, *, replace: bool, force: bool) -> None:
     typer.echo(f"Restored the backup of {restored.made_at:%Y-%m-%d %H:%M} UTC: {_in_words(restored.contents)}.")
     if restored.aside is not None:
         typer.echo(f"The store that was there is {restored.aside} now.")
+    if unlinked := find_without_device():
+        typer.echo(f"{how_to_link(unlinked)}, once `boton up` runs.")
     typer.echo(f"{time.monotonic() - began:.1f} s. Nothing unfinished goes on by itself: `boton held list` shows it,")
     typer.echo("`boton held resume` and `boton held cancel` decide, before or after the next `boton up`.")
 

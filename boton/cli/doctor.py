@@ -193,6 +193,19 @@ def check_held(_: Settings) -> list[Finding]:
     return _warn("held", f"{in_words(held)} go on only when told to: {how}")
 
 
+def check_devices(_: Settings) -> list[Finding]:
+    """Silent likewise."""
+    from boton.cli.devices import find_without_device, how_to_link
+
+    try:
+        unlinked = find_without_device()
+    except Exception as error:
+        if to_obstacle(error) is None:
+            raise
+        return []
+    return _warn("devices", how_to_link(unlinked)) if unlinked else []
+
+
 def check_model(settings: Settings) -> list[Finding]:
     if settings.llm_base_url is None and settings.llm_api_key is None:
         if settings.llm_model is not None:
@@ -266,6 +279,7 @@ _CHECKS: tuple[Callable[[Settings], list[Finding]], ...] = (
     check_temporal,
     check_store,
     check_held,
+    check_devices,
     check_model,
     check_magic,
     check_running,

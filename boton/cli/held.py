@@ -17,8 +17,12 @@ from boton.store.businesses import SqlBusinessStore
 from boton.store.engine import Database
 from boton.store.holds import SqlHoldStore
 
+_PAGE_SIZE = 50
 
-def list_held(business_id: str | None) -> None:
+
+def list_held(business_id: str | None, page: int) -> None:
+    """One page, counted from 0, and how much there is in all."""
+
     async def work(database: Database, _: Settings) -> tuple[Sequence[Held], datetime | None]:
         return await _find(database, business_id, ()), await SqlHoldStore(database).fetch_backup_time()
 
@@ -28,7 +32,10 @@ def list_held(business_id: str | None) -> None:
         return
     rows = sorted(held, key=lambda one: one.business_id)
     table = [(one.business_id, one.kind.value, one.id, one.reason, _when(one.since), str(one.messages)) for one in rows]
-    print_table(("BUSINESS", "KIND", "ID", "WHY", "SINCE", "MESSAGES"), table)
+    begin, end = page * _PAGE_SIZE, (page + 1) * _PAGE_SIZE
+    print_table(("BUSINESS", "KIND", "ID", "WHY", "SINCE", "MESSAGES"), table[begin:end])
+    if end < len(table):
+        typer.echo(f"{len(table) - end} more: `boton held list --page {page + 1}`.")
     typer.echo(f"Held: {in_words(held)}. `boton held resume` and `boton held cancel` take ids, or mean all of it.")
     if backup_at is not None and any(one.reason == RESTORED for one in held):
         typer.echo(

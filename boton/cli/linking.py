@@ -53,17 +53,17 @@ async def _follow(database: Database, connection_id: str) -> int:
     """Shows each new step until there is no next one."""
     connections, linking = SqlConnectionStore(database), SqlLinkingStore(database)
     shown: View | None = None
-    until = time.monotonic() + _PATIENCE
-    while time.monotonic() < until:
-        connection = await connections.fetch_connection(connection_id)
+    linked, since = False, time.monotonic()
+    while time.monotonic() - since < (_CONNECT_PATIENCE if linked else _PATIENCE):
+        connection = (await connections.fetch_connection(connection_id)).as_seen(utc_now())
         view = to_view(connection, await linking.fetch_pairing(connection_id))
         if view != shown:
             _show(view, shown)
             shown = view
         if (code := exit_code(connection)) is not None:
             return code
-        if connection.linked_at is not None:
-            until = min(until, time.monotonic() + _CONNECT_PATIENCE)
+        if linked != (connection.linked_at is not None):
+            linked, since = not linked, time.monotonic()
         await asyncio.sleep(_LOOK_SECONDS)
     typer.echo("Not connected yet; `boton business list` says how it stands.")
     return 1

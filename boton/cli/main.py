@@ -204,12 +204,15 @@ _HELD_OF = typer.Option("--business", help="Only of this business.", show_defaul
 
 
 @held.command("list", epilog=_example("boton held list", "boton held list --business biz_01M8…"))
-def list_held(business_id: Annotated[str | None, _HELD_OF] = None) -> None:
+def list_held(
+    business_id: Annotated[str | None, _HELD_OF] = None,
+    page: Annotated[int, typer.Option(min=0, help="50 on each, counted from 0.")] = 0,
+) -> None:
     """Lists what is held: sends, reminders, chats waiting for an answer."""
     with obstacles_told():
         from boton.cli.held import list_held as list_all
 
-        list_all(business_id)
+        list_all(business_id, page)
 
 
 @held.command("resume", epilog=_example("boton held resume", "boton held resume snd_01M8… cht_01M8…"))

@@ -27,6 +27,9 @@ class WorkflowStarter(Protocol):
         store changed.
         """
 
+    async def end_send(self, send_id: str) -> None:
+        """Ends the workflow of a send that is over, where it still waits for a number that is gone."""
+
     async def look_at_chat(self, chat_id: str, business_id: str, *, quiet_seconds: float = 0.0) -> None:
         """quiet_seconds: how long the customer must have written nothing before the bot answers."""
 

@@ -14,7 +14,8 @@ from boton.domain.sends import SendCategory
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overdue:
     """Unfinished work whose next step is overdue, to be started or woken. `id` is a send, chat, reminder or
-    connection. category: of a send.
+    connection. category: of a send. is_over: a send that ended when its number was gone: its workflow waits for that
+    number's link.
     """
 
     kind: str  # "send" | "chat" | "reminder" | "connection"
@@ -23,6 +24,7 @@ class Overdue:
     connection_id: str
     lanes: tuple[Lane, ...] = ()
     category: SendCategory = SendCategory.TRANSACTIONAL
+    is_over: bool = False
 
 
 class WorkStore(Protocol):
@@ -45,7 +47,9 @@ class WorkStore(Protocol):
     async def postpone(
         self, overdue: Sequence[Overdue], now: datetime, until: datetime, *, started: bool = True
     ) -> None:
-        """Looked at again only after `until`; a send that was started and is scheduled for later, only then."""
+        """Looked at again only after `until`; a send that was started and is scheduled for later, only then; one that
+        is over and whose workflow was told, never.
+        """
 
     async def note_namespace(self, namespace_id: str, now: datetime) -> bool:
         """Remembers Temporal's namespace id; a changed one makes all unfinished work overdue. Whether it changed."""

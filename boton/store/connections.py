@@ -9,15 +9,15 @@ from sqlalchemy import bindparam, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col
 
-from boton.domain.connections import Connection, ConnectionStatus, Gateway
+from boton.domain.connections import NEEDS_A_PERSON, Connection, ConnectionStatus, Gateway
 from boton.domain.events import EventType, NewEvent
 from boton.errors import Conflict, NotFound, StaleEpoch
 from boton.ids import Prefix, new_id
 from boton.store.engine import Database
 from boton.store.events import append_events
 from boton.store.outages import note_connected
-from boton.store.rows import to_connection
-from boton.store.tables import ConnectionRow
+from boton.store.rows import to_connection, to_pairing
+from boton.store.tables import ConnectionRow, PairingRow
 
 
 class SqlConnectionStore:
@@ -83,6 +83,18 @@ def change_status(row: ConnectionRow, status: ConnectionStatus, reason: str | No
     return [NewEvent(business_id=row.business_id, type=EventType.CONNECTION_CHANGED, at=now, data=data)]
 
 
+def _settle_request(session: Session, row: ConnectionRow, wanted: PairingRow, now: datetime) -> list[NewEvent]:
+    """Somebody has asked for this number: a phone that turns out to have lost its device is linked anew, without being
+    asked for again. It is over once the number is connected, or cannot be for another reason.
+    """
+    if row.status == ConnectionStatus.LOGGED_OUT:
+        wanted.asked_at = now
+        return change_status(row, ConnectionStatus.LINKING, to_pairing(wanted).next_step(now), now)
+    if row.status == ConnectionStatus.CONNECTED or row.status in NEEDS_A_PERSON:
+        session.delete(wanted)
+    return []
+
+
 def _create(session: Session, business_id: str, gateway: Gateway, phone: str, now: datetime) -> Connection:
     row = ConnectionRow(
         id=new_id(Prefix.CONNECTION),
@@ -144,7 +156,10 @@ def _record_status(
     session: Session, connection_id: str, epoch: int, status: ConnectionStatus, reason: str | None, now: datetime
 ) -> None:
     row = own(session, connection_id, epoch, for_update=True)
+    wanted = session.get(PairingRow, connection_id) if status.value != row.status else None
     events = change_status(row, status, reason, now)
+    if wanted is not None:
+        events += _settle_request(session, row, wanted, now)
     if status is ConnectionStatus.CONNECTED:
         note_connected(session, row, now)
     session.flush()

@@ -17,7 +17,7 @@ from boton.domain.messages import UNFINISHED, Lane, MessageError, MessageStatus
 from boton.domain.sends import SendStatus
 from boton.errors import Conflict, NotFound
 from boton.store.steps import end_conversation, move
-from boton.store.tables import ChatRow, ConversationRow, MessageRow, SendRow
+from boton.store.tables import ChatRow, ConnectionRow, ConversationRow, MessageRow, SendRow
 
 AT_ONCE = 200
 """Messages that are cancelled in one transaction: SQLite's other writers wait that long."""
@@ -118,13 +118,16 @@ def settle_queued(
 
 
 def end_if_over(session: Session, send: SendRow, now: datetime) -> list[NewEvent]:
-    """Ends a send of which nothing is queued or on its way: `finished_at` is set then. The event that tells it."""
+    """Ends a send of which nothing is queued or on its way: `finished_at` is set then. The event that tells it. A
+    workflow that waits for the link of a number which is gone is told by the sweeper.
+    """
     session.flush()
     if send.finished_at is not None or _is_unfinished(session, send):
         return []
     if send.status != SendStatus.CANCELLED:
         send.status = SendStatus.FINISHED.value
-    send.finished_at, send.next_step_at, send.waiting = now, None, None
+    unattended = not session.get_one(ConnectionRow, send.connection_id).active
+    send.finished_at, send.next_step_at, send.waiting = now, now if unattended else None, None
     counts = {status.value: count for status, count in count_messages(session, send.id).items()}
     data = {"sendId": send.id, "status": send.status, "total": send.total, "counts": counts}
     if send.reminder_id is not None:

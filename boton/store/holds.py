@@ -7,13 +7,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 
-from sqlalchemy import Executable, RowMapping, ScalarSelect, case, func, select, update
+from sqlalchemy import Executable, RowMapping, ScalarSelect, Select, case, func, select, update
 from sqlmodel import Session, col
 
 from boton.domain.chats import AnswerDecision
 from boton.domain.holds import RESTORED, SWITCHED, Held, HeldKind
 from boton.domain.messages import MessageStatus
+from boton.ports import Page
 from boton.store.backup import RESTORED_KEY
 from boton.store.columns import UtcDateTime
 from boton.store.engine import Database
@@ -21,6 +23,8 @@ from boton.store.numbers import fetch_active
 from boton.store.reminders import SqlReminderStore
 from boton.store.sends import SqlSendStore
 from boton.store.tables import SUSPENDED, UNFINISHED, ChatRow, ConnectionRow, MessageRow, MetaRow, ReminderRow, SendRow
+
+_Rows = Select[*tuple[Any, ...]]
 
 _AT_ONCE = 500
 _OVERDUE = timedelta(minutes=1)
@@ -35,8 +39,10 @@ class SqlHoldStore:
 
     async def list_held(self, business_id: str | None = None) -> Sequence[Held]:
         """Of one business or all: sends, reminders, chats, each oldest first."""
-        found = await self._db.read(_list)
-        return [one for one in found if business_id in (None, one.business_id)]
+        return await self._db.read(lambda session: _list(session, business_id))
+
+    async def page_held(self, business_id: str, page: Page) -> tuple[Sequence[Held], int]:
+        return await self._db.read(lambda session: _page(session, business_id, page))
 
     async def fetch_backup_time(self) -> datetime | None:
         """When the backup was made that this store was restored from; None: it never was."""
@@ -88,12 +94,33 @@ def _fetch_mark(session: Session) -> str | None:
     return session.scalars(select(col(MetaRow.value)).where(col(MetaRow.key) == RESTORED_KEY)).one_or_none()
 
 
-def _list(session: Session) -> list[Held]:
+def _list(session: Session, business_id: str | None) -> list[Held]:
+    kinds = _of(business_id).items()
+    return [_to_held(kind, row) for kind, rows in kinds for row in session.execute(rows).mappings()]
+
+
+def _page(session: Session, business_id: str, page: Page) -> tuple[list[Held], int]:
+    """The kinds stand one after another: each gives the part of the page that it reaches into."""
+    first, found, total = page.page * page.page_size, list[Held](), 0
+    for kind, rows in _of(business_id).items():
+        count = session.execute(select(func.count()).select_from(rows.order_by(None).subquery())).scalar_one()
+        missing, before = page.page_size - len(found), max(0, first - total)
+        if missing and before < count:
+            found += [_to_held(kind, row) for row in session.execute(rows.limit(missing).offset(before)).mappings()]
+        total += count
+    return found, total
+
+
+def _of(business_id: str | None) -> dict[HeldKind, _Rows]:
+    """What is held of each kind, in the order in which it is told."""
     selects = {HeldKind.SEND: _sends(), HeldKind.REMINDER: _reminders(), HeldKind.CHAT: _chats()}
-    return [_to_held(kind, row) for kind, wanted in selects.items() for row in session.execute(wanted).mappings()]
+    if business_id is None:
+        return selects
+    owners = (col(SendRow.business_id), col(ReminderRow.business_id), col(MessageRow.business_id))
+    return {kind: selects[kind].where(owner == business_id) for kind, owner in zip(selects, owners, strict=True)}
 
 
-def _sends() -> Executable:
+def _sends() -> _Rows:
     queued = (
         select(func.count())
         .where(col(MessageRow.send_id) == col(SendRow.id), col(MessageRow.status) == MessageStatus.QUEUED.value)
@@ -112,7 +139,7 @@ def _sends() -> Executable:
     )
 
 
-def _reminders() -> Executable:
+def _reminders() -> _Rows:
     return (
         select(
             col(ReminderRow.id),
@@ -125,7 +152,7 @@ def _reminders() -> Executable:
     )
 
 
-def _chats() -> Executable:
+def _chats() -> _Rows:
     """A chat with messages that came over several numbers counts as held for the older reason."""
     reason = case((col(ConnectionRow.active), RESTORED), else_=SWITCHED)
     return (

@@ -203,6 +203,8 @@ def _begin(session: Session, row: ConnectionRow, wanted: LinkRequest, now: datet
         row.linked_at = row.linked_at or now
     elif row.linked_at is None:
         return _start_pairing(session, row, wanted, now)
+    elif to_connection(row).as_seen(now).status is not ConnectionStatus.CONNECTED:
+        _note_request(session, row, wanted, now)
     if not rests:
         return None
     _activate(row, now)
@@ -218,12 +220,16 @@ def _activate(row: ConnectionRow, now: datetime) -> None:
 
 def _start_pairing(session: Session, row: ConnectionRow, wanted: LinkRequest, now: datetime) -> list[NewEvent]:
     """A pairing process of an earlier request is outranked by the epoch."""
+    pairing = _note_request(session, row, wanted, now)
+    _activate(row, now)
+    row.epoch += 1
+    return change_status(row, ConnectionStatus.LINKING, to_pairing(pairing).next_step(now), now)
+
+
+def _note_request(session: Session, row: ConnectionRow, wanted: LinkRequest, now: datetime) -> PairingRow:
+    """How the phone is to be linked: at once, or if its device turns out to be gone."""
     phone = wanted.phone or row.phone or None
     if wanted.method is LinkMethod.CODE and phone is None:
         raise Invalid("Which phone is to get the code?", (("phone", "is required for a pairing code"),))
-    _activate(row, now)
-    row.epoch += 1
-    pairing = PairingRow(connection_id=row.id, method=wanted.method.value, phone=phone, asked_at=now)
     session.flush()
-    session.merge(pairing)
-    return change_status(row, ConnectionStatus.LINKING, to_pairing(pairing).next_step(now), now)
+    return session.merge(PairingRow(connection_id=row.id, method=wanted.method.value, phone=phone, asked_at=now))

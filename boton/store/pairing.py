@@ -80,7 +80,7 @@ def _lock(session: Session, connection_id: str) -> ConnectionRow:
 def _begin(session: Session, connection_id: str) -> tuple[int, Pairing]:
     row = session.get(ConnectionRow, connection_id, with_for_update=True, populate_existing=True)
     pairing = session.get(PairingRow, connection_id, populate_existing=True)
-    if row is None or not row.active or pairing is None:
+    if row is None or not row.active or row.status != ConnectionStatus.LINKING or pairing is None:
         raise NotFound("phone to be linked for connection", connection_id)
     row.epoch += 1
     pairing.tries += 1

@@ -16,7 +16,7 @@ from boton.store import holding
 from boton.store.connections import change_status
 from boton.store.ending import lock_sends
 from boton.store.events import append_events
-from boton.store.numbers import fetch_active, find_active_id
+from boton.store.numbers import fetch_active
 from boton.store.steps import lock_ahead
 from boton.store.tables import (
     DRAFTED,
@@ -149,13 +149,6 @@ def move_some(session: Session, send: SendRow) -> bool:
         return True
     send.connection_id = number
     return False
-
-
-def leave_number(session: Session, send: SendRow) -> None:
-    """A cancelled send of a number that is gone goes to the present one, whose link ends its workflow."""
-    number = find_active_id(session, send.business_id)
-    if number is not None and not session.get_one(ConnectionRow, send.connection_id).active:
-        send.connection_id = number
 
 
 def _move(session: Session, message_ids: Sequence[str], number: str) -> None:

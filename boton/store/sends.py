@@ -32,7 +32,7 @@ from boton.store.estimating import estimate, estimate_rest
 from boton.store.events import append_events
 from boton.store.idempotency import claim_key, find_answer
 from boton.store.numbers import Number, fetch_active
-from boton.store.retiring import leave_number, move_some
+from boton.store.retiring import move_some
 from boton.store.rows import to_recipient, to_send
 from boton.store.tables import UNFINISHED, ChatRow, ConnectionRow, MessageRow, SendRow
 
@@ -198,7 +198,6 @@ def _cancel(session: Session, business_id: str, send_id: str, now: datetime) -> 
     """One piece of it; whether there is more to be cancelled."""
     send = lock_send(session, business_id, send_id)
     cancel(send, now)
-    leave_number(session, send)
     count, events = cancel_queued(session, send, now, AT_ONCE)
     events += end_if_over(session, send, now)
     session.flush()

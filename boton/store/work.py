@@ -128,6 +128,7 @@ def _to_overdue(kind: str, row: Any) -> Overdue:
         connection_id=connection_id,
         lanes=tuple(Lane(lane) for lane in getattr(row, "lanes", "").split()),
         category=SendCategory(getattr(row, "category", SendCategory.TRANSACTIONAL)),
+        is_over=kind == "send" and row.finished_at is not None,
     )
 
 
@@ -139,7 +140,11 @@ def _postpone(session: Session, overdue: Sequence[Overdue], now: datetime, until
             continue
         these = update(table).where(table.id.in_(ids), table.next_step_at < now)
         if kind == "send" and started:
-            later = case((col(SendRow.send_at) > until, col(SendRow.send_at)), else_=literal(until, UtcDateTime()))
+            later = case(
+                (col(SendRow.finished_at).is_not(None), None),
+                (col(SendRow.send_at) > until, col(SendRow.send_at)),
+                else_=literal(until, UtcDateTime()),
+            )
             these = these.values(next_step_at=later)
         else:
             these = these.values(next_step_at=until)
@@ -172,7 +177,7 @@ def _purge(session: Session, before: datetime) -> None:
 
 def _fetch_queue_age(session: Session, now: datetime) -> float:
     due_at = func.coalesce(col(SendRow.send_at), col(SendRow.created_at), type_=UtcDateTime)
-    moving = col(SendRow.status) != SendStatus.PAUSED.value
+    moving = (col(SendRow.status) != SendStatus.PAUSED.value) & col(SendRow.finished_at).is_(None)
     oldest = session.execute(
         select(func.min(due_at, type_=UtcDateTime)).where(col(SendRow.next_step_at).is_not(None), moving)
     ).scalar_one()

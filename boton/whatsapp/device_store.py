@@ -71,6 +71,8 @@ class DeviceStore:
 
     def find_device(self, connection_id: str) -> Device | None:
         """The connection's linked device; None when none was linked, or it was logged out meanwhile."""
+        if not self.is_shared and not self._file(connection_id, ".boton.db").exists():
+            return None
         engine = self.engine(connection_id)
         if not inspect(engine).has_table("whatsmeow_device", schema=_SCHEMA):
             return None

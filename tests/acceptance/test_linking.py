@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tests.acceptance.api import Api
+from tests.acceptance.histories import fetch_runs
 from tests.acceptance.simulator import Simulator
 from tests.acceptance.stack import Stack, running
 from tests.acceptance.talk import Numbers, await_answer, await_delivered
@@ -140,6 +141,24 @@ def test_logged_out_business_has_no_number_until_it_links_one(stack: Stack, api:
     assert api.request("POST", "/send", json={"to": numbers.next(), "message": "hola"}).status_code == 409
     link(api, FIRST)
     await_delivered(api, api.send(numbers.next(), message="hola de nuevo")["id"])
+
+
+def test_send_that_is_cancelled_while_there_is_no_number_leaves_no_workflow(
+    stack: Stack, api: Api, numbers: Numbers
+) -> None:
+    stack.simulator.set_faults(offline=True)
+    send = api.send(numbers.next(), message="no va más")
+    wait_for(lambda: status_of_run(stack, send["id"]), SECONDS, "its workflow")
+    assert api.request("DELETE", "/connection").json()["status"] == "none"
+    assert api.request("POST", f"/sends/{send['id']}/cancel").json()["status"] == "cancelled"
+    ended = "WORKFLOW_EXECUTION_STATUS_COMPLETED"
+    wait_for(lambda: status_of_run(stack, send["id"]) == ended, 2 * SECONDS, "the end of its workflow")
+
+
+def status_of_run(stack: Stack, send_id: str) -> str:
+    """As Temporal tells it; of the newest run."""
+    runs = [run for run in fetch_runs(stack) if run.id == f"send/{send_id}"]
+    return str(runs[0].listed["status"]) if runs else ""
 
 
 def test_operator_reads_what_a_number_waits_for(stack: Stack, api: Api) -> None:

@@ -32,6 +32,8 @@ class Starter:
     sends: list[tuple[str, str, str, tuple[Lane, ...]]] = field(default_factory=list)
     trouble: Exception | None = None
 
+    async def end_send(self, send_id: str) -> None: ...
+
     async def start_send(
         self,
         send_id: str,

@@ -68,6 +68,8 @@ class FakeStarter:
     trouble: Exception | None = None
     hangs: bool = False
 
+    async def end_send(self, send_id: str) -> None: ...
+
     async def start_send(
         self,
         send_id: str,

@@ -18,6 +18,7 @@ from boton.store.engine import Database
 from boton.store.pairing import SqlPairingStore
 from tests.api.conftest import JUAN, Clock, FakeStarter, Tenant, ask, check_problem, until
 
+NOTHING_HELD = {"held": [], "total": 0, "page": 0, "pageSize": 20, "hasMore": False}
 PHONE = "5491150000001"
 QR = "https://wa.me/settings/linked_devices#2@abc,def"
 BY_QR = {"gateway": "whatsapp", "method": "qr"}
@@ -156,7 +157,7 @@ async def test_another_business_sees_nothing_of_it(tenant: Tenant, stranger: Ten
     await show(tenant)
     assert (await state(stranger))["qr"] is None
     check_problem(await stranger.get("/connection/qr.png"), 404)
-    assert (await stranger.get("/held")).json() == {"held": [], "total": 0}
+    assert (await stranger.get("/held")).json() == NOTHING_HELD
 
 
 async def test_without_a_token(app: FastAPI) -> None:
@@ -201,8 +202,26 @@ async def test_queue_is_held_then_resumed_over_the_new_number(tenant: Tenant, st
     assert (await tenant.get(f"/sends/{sends[0]}")).json()["status"] == "cancelled"
     resumed = (await tenant.post(f"/sends/{sends[1]}/resume", {})).json()
     assert resumed["status"] == "queued"
-    assert (await tenant.post("/held/resume", {})).json() == {"held": [], "total": 0}
+    assert (await tenant.post("/held/resume", {})).json() == NOTHING_HELD
     check_problem(await tenant.post("/held/resume", {"ids": ["snd_0"]}), 404)
+
+
+async def test_held_list_has_pages_as_every_list(tenant: Tenant, stranger: Tenant) -> None:
+    for who in (tenant, stranger):
+        await who.hear("hola")
+        await who.post("/send", {"to": JUAN, "message": "hola"})
+        await who.post("/send", {"to": JUAN, "message": "otra"})
+        await who.post("/reminders", {"to": JUAN, "message": "hola", "at": "2026-12-24T10:00:00Z"})
+        await who.http.delete("/api/v1/connection")
+    pages = [(await tenant.get("/held", page=page, pageSize=3)).json() for page in range(3)]
+    assert [[one["kind"] for one in page["held"]] for page in pages] == [["send", "send", "reminder"], ["chat"], []]
+    told = [{name: page[name] for name in ("total", "page", "pageSize", "hasMore")} for page in pages]
+    assert told == [{"total": 4, "page": n, "pageSize": 3, "hasMore": n == 0} for n in range(3)]
+    whole = (await tenant.get("/held")).json()["held"]
+    assert whole == pages[0]["held"] + pages[1]["held"]
+    left = (await tenant.post("/held/cancel", {})).json()
+    assert left == NOTHING_HELD
+    check_problem(await tenant.get("/held", page=-1), 422)
 
 
 async def test_nothing_is_resumed_without_a_number(tenant: Tenant) -> None:

@@ -13,9 +13,16 @@ from typing import TypeVar
 import pytest
 
 from boton.cli.locks import take_lock
+from boton.domain.connections import Connection, Gateway
+from boton.store.businesses import SqlBusinessStore
+from boton.store.connections import SqlConnectionStore
 from boton.store.engine import Database, open_database
+from boton.whatsapp.device_store import DeviceStore
+from boton.whatsapp.neonize_client import migrate
 from tests.cli.conftest import Shell, wait_until
+from tests.store.builders import NOW
 from tests.store.stage import Stage, incoming, numbers, set_stage
+from tests.whatsapp.devices import link_device
 
 T = TypeVar("T")
 CUSTOMER = "5491120000001"
@@ -184,3 +191,45 @@ def test_held_work_that_is_not_there_is_one_line(filled: Shell) -> None:
     }.items():
         done = filled.run("held", *arguments)
         assert (done.returncode, done.stderr) == (2, line + "\n")
+
+
+def test_held_list_has_pages(filled: Shell) -> None:
+    on_store(filled, _accept_many)
+    assert filled.run("restore", "--replace", str(backed_up(filled))).returncode == 0
+    first, second = (filled.run("held", "list", "--page", str(page)).stdout.splitlines() for page in range(2))
+    rows = [[line for line in page if line.startswith("biz_")] for page in (first, second)]
+    assert [len(page) for page in rows] == [50, 12]
+    assert len({line for page in rows for line in page}) == 62
+    assert "12 more: `boton held list --page 1`." in first
+    assert any("Held: 61 sends, 0 reminders, 1 chats" in line for line in first + second)
+
+
+async def _accept_many(database: Database) -> None:
+    stage = await set_stage(database)
+    for _ in range(60):
+        await stage.accept()
+
+
+def doctors_line(shell: Shell, about: str) -> str:
+    return "".join(line for line in shell.run("doctor").stdout.splitlines() if line.split()[1] == about)
+
+
+def test_restore_says_which_phones_are_to_be_linked_again(filled: Shell) -> None:
+    """Where the linked device is still in its place, it is used on: no backup ever takes its place."""
+    connection = on_store(filled, _link_on_whatsapp)
+    file = backed_up(filled)
+    restored = filled.run("restore", "--replace", str(file)).stdout
+    assert f"boton link {connection.business_id}" in restored
+    assert f"boton link {connection.business_id}" in doctors_line(filled, "devices")
+    assert not (filled.data / "whatsapp").exists(), "looking creates nothing"
+    devices = DeviceStore(filled.data, f"sqlite:///{filled.data / 'boton.db'}")
+    migrate(devices, connection.id)
+    link_device(devices, connection.id, str(connection.phone))
+    devices.close()
+    assert "boton link" not in filled.run("restore", "--replace", str(file)).stdout
+    assert doctors_line(filled, "devices") == ""
+
+
+async def _link_on_whatsapp(database: Database) -> Connection:
+    business = await SqlBusinessStore(database).create_business("Otro", bot_new_chats=True, now=NOW)
+    return await SqlConnectionStore(database).create_connection(business.id, Gateway.WHATSAPP, "5491138620812", NOW)

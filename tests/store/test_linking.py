@@ -18,7 +18,7 @@ from boton.domain.linking import LinkMethod, LinkRequest, Next, Pairing
 from boton.domain.messages import MessageStatus
 from boton.domain.sends import SendKind, SendStatus
 from boton.errors import Conflict, Invalid, NotFound, StaleEpoch
-from boton.ports import IdempotencyKey, Idle, Linked
+from boton.ports import IdempotencyKey, Idle, Linked, Overdue
 from boton.store.engine import Database
 from boton.store.holds import SqlHoldStore
 from boton.store.linking import SqlLinkingStore
@@ -224,6 +224,48 @@ async def test_logged_out_phone_is_linked_anew_and_its_queue_stays(database: Dat
     assert await pairing.finish_pairing(stage.connection.id, epoch, PHONE, NOW) is None
 
 
+@pytest.mark.parametrize("status", ["replaced", "banned", "outdated", "stopped", "disconnected"])
+async def test_number_whose_device_turns_out_to_be_gone_is_linked_anew_by_the_same_request(
+    database: Database, status: str
+) -> None:
+    """A ban may have wiped the device, the phone may have removed it meanwhile, a backup does not bring it back."""
+    stage = await switched(await set_stage(database))
+    await stage.receive(StatusChange(status=ConnectionStatus(status), reason="why", at=NOW))
+    await link(stage, LinkRequest(gateway=Gateway.WHATSAPP, method=LinkMethod.CODE))
+    epoch = await stage.connections.raise_epoch(stage.connection.id, NOW)
+    await lose_device(stage, epoch)
+    pairing = SqlPairingStore(database)
+    step, connection = await pairing.advance_connection(stage.connection.id, NOW)
+    assert (step, connection.status, connection.linked_at) == (Next.PAIR, ConnectionStatus.LINKING, None)
+    _, wanted = await pairing.begin_pairing(stage.connection.id)
+    assert (wanted.method, wanted.phone, wanted.asked_at) == (LinkMethod.CODE, PHONE, at(30))
+    told = [event.data["status"] for event in await stage.told(EventType.CONNECTION_CHANGED)]
+    assert told[-2:] == ["logged_out", "linking"]
+
+
+@pytest.mark.parametrize("status", ["connected", "banned"])
+async def test_request_is_over_once_it_is_known_how_the_number_stands(database: Database, status: str) -> None:
+    stage = await switched(await set_stage(database))
+    await link(stage)
+    await stage.connections.record_status(stage.connection.id, stage.epoch, ConnectionStatus(status), None, NOW)
+    await lose_device(stage, stage.epoch)
+    step, connection = await SqlPairingStore(database).advance_connection(stage.connection.id, NOW)
+    assert (step, connection.status) == (Next.WAIT, ConnectionStatus.LOGGED_OUT)
+
+
+async def test_no_pairing_begins_while_a_link_may_hold_the_number(database: Database) -> None:
+    stage = await switched(await set_stage(database))
+    await link(stage)
+    with pytest.raises(NotFound):
+        await SqlPairingStore(database).begin_pairing(stage.connection.id)
+
+
+async def lose_device(stage: Stage, epoch: int) -> None:
+    """What a link says that finds none."""
+    logged_out = ConnectionStatus.LOGGED_OUT
+    await stage.connections.record_status(stage.connection.id, epoch, logged_out, "No phone is linked.", at(30))
+
+
 async def test_number_linked_anew_keeps_its_age_and_its_refusals(database: Database) -> None:
     stage = await switched(await set_stage(database))
     closure = await stage.outbox.close_slow_lane(stage.connection.id, stage.epoch, "463", None, NOW)
@@ -338,9 +380,17 @@ async def test_cancelled_send_never_leaves_and_needs_no_number(database: Databas
         await stage.sends.resume_send(stage.business.id, kept.send.id, NOW)
     assert (await stage.sends.cancel_send(stage.business.id, gone.send.id, NOW)).status is SendStatus.CANCELLED
     assert await stage.status(gone) is MessageStatus.CANCELLED
-    phone = await switched(stage)
-    cancelled = await stage.sends.cancel_send(stage.business.id, kept.send.id, NOW)
-    assert cancelled.connection_id == phone.connection.id
+    await switched(stage)
+    assert (await stage.sends.cancel_send(stage.business.id, kept.send.id, NOW)).status is SendStatus.CANCELLED
+    over = {(one.id, one.is_over) for one in await overdue_sends(stage)}
+    assert over == {(kept.send.id, True), (gone.send.id, True)}, "their workflows wait for a link that is gone"
+    assert await stage.work.fetch_queue_age(at(60)) == 0
+    await stage.work.postpone(await overdue_sends(stage), at(60), at(180))
+    assert await overdue_sends(stage) == []
+
+
+async def overdue_sends(stage: Stage) -> list[Overdue]:
+    return [one for one in await stage.work.list_overdue(minutes(60), timedelta(0), 10) if one.kind == "send"]
 
 
 async def test_number_that_comes_back_finds_its_queue_held(database: Database) -> None:

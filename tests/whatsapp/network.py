@@ -181,10 +181,14 @@ class FakeNetwork:
 
     def log_out(self, session: Session) -> None:
         self._require(session)
-        with self._database.begin() as sql:
-            sql.execute(_FORGET, {"jid": session.address})
+        self._forget(session.address)
 
     # ---------------------------------------------------- within
+
+    def _forget(self, jid: str) -> None:
+        """The library deletes a device that was logged out."""
+        with self._database.begin() as sql:
+            sql.execute(_FORGET, {"jid": jid})
 
     def _bring_up(self, session: Session) -> None:
         with self._lock:

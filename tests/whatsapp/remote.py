@@ -1,7 +1,7 @@
 """The played Go part in processes of their own: link processes as a host starts them, their network in the test's.
 
-`played_links` makes every link process that is started meanwhile use it (tests/whatsapp/site/sitecustomize.py). What
-a process has not taken over when it is killed is told to the next one: so no test of ours fails for what the real
+`played_links` makes every link and pairing process that is started meanwhile use it (tests/whatsapp/site). What a
+process has not taken over when it is killed is told to the next one: so no test of ours fails for what the real
 library loses by itself.
 """
 
@@ -22,17 +22,18 @@ from neonize.proto.waE2E.WAWebProtobufsE2E_pb2 import Message as MessageProto
 from tests.whatsapp.ffi import Refusal, Session
 from tests.whatsapp.network import FakeNetwork
 
-ADDRESS = "BOTON_TEST_WIRE"
 PRINTED = b"""{"ended": {"status": "banned", "reason": "not the link's words"}}
 SendMessage: Error sending to 5491138620812@s.whatsapp.net
 """
-
+ADDRESS = "PLAYED_WIRE"
 _KEY = b"boton"
 
 
 @contextlib.contextmanager
 def played_links(networks: dict[str, FakeNetwork]) -> Iterator[dict[str, str]]:
-    """What the environment of such processes needs. networks: by the JID of the device; may be added to."""
+    """What the environment of such processes needs. networks: by the JID of the device, for a new one by the name of
+    its database; may be added to.
+    """
     server = _Server(networks)
     root, site = Path(__file__).parents[2], Path(__file__).parent / "site"
     yield {
@@ -72,6 +73,12 @@ class _FarSession:
 
     def push_raw(self, code: int, payload: bytes) -> None:
         self._tell(("event", 0, code, payload))
+
+    def show_qr(self, code: str) -> None:
+        self._tell(("qr", code))
+
+    def call(self, function: Callable[[], None]) -> None:
+        function()
 
     def drain(self) -> None:
         """Nobody waits for another process here."""
@@ -115,18 +122,18 @@ class _Server:
     def _serve(self, pipe: Connection) -> None:
         with contextlib.suppress(EOFError, OSError), pipe:
             what, *rest = pipe.recv()
-            if what == "open":
-                self._hold(pipe, rest[0])
+            if what in {"connect", "pair"}:
+                self._hold(pipe, what, rest[0])
             else:
                 pipe.send(_answer(lambda: self._call(what, *rest)))
 
-    def _hold(self, pipe: Connection, address: str) -> None:
+    def _hold(self, pipe: Connection, what: str, address: str) -> None:
         network, token = self._networks[address], next(self._tokens)
         session: Any = _FarSession(address, pipe)
         self._sessions[token] = session
         pipe.send(("token", token))
         try:
-            network.connect(session)
+            (network.pair if what == "pair" else network.connect)(session)
         except Refusal as refusal:
             pipe.send(("refused", str(refusal)))
         untaken = session.listen()
@@ -138,9 +145,15 @@ class _Server:
     def _call(self, what: str, token: int, *rest: Any) -> Any:
         session: Any = self._sessions[token]
         network = self._networks[session.address]
-        if what == "send":
-            return network.send(session, rest[0], MessageProto.FromString(rest[1]))
-        return network.look_up(session, rest[0])
+        match what:
+            case "send":
+                return network.send(session, rest[0], MessageProto.FromString(rest[1]))
+            case "look_up":
+                return network.look_up(session, rest[0])
+            case "ask_code":
+                return network.ask_code(session, rest[0])
+            case "log_out":
+                return network.log_out(session)
 
 
 def _answer(call: Callable[[], Any]) -> tuple[str, Any]:
@@ -162,8 +175,14 @@ class FarWire:
         self._pipes: dict[Session, Connection] = {}
 
     def connect(self, session: Session) -> None:
+        self._open("connect", session)
+
+    def pair(self, session: Session) -> None:
+        self._open("pair", session)
+
+    def _open(self, how: str, session: Session) -> None:
         pipe = self._pipes[session] = Client(self._address, authkey=_KEY)
-        pipe.send(("open", session.address))
+        pipe.send((how, session.address))
         self._tokens[session] = pipe.recv()[1]
         threading.Thread(target=self._listen, args=[session, pipe], daemon=True).start()
         os.write(1, PRINTED)  # as the real Go part prints, past Python
@@ -186,14 +205,12 @@ class FarWire:
     def leave(self, session: Session) -> None:
         self._pipes.pop(session).close()
 
-    def pair(self, session: Session) -> None:
-        raise Refusal("not here")
-
     def ask_code(self, session: Session, phone: str) -> str:
-        raise Refusal("not here")
+        code: str = self._call("ask_code", session, phone)
+        return code
 
     def log_out(self, session: Session) -> None:
-        raise Refusal("not here")
+        self._call("log_out", session)
 
     def _call(self, what: str, session: Session, *rest: Any) -> Any:
         try:
@@ -214,6 +231,8 @@ class FarWire:
                         session.connected = connected
                     case ("refused", words):
                         session.end_pump(words)
+                    case ("qr", code):
+                        session.call(lambda code=code: session.show_qr(code))  # type: ignore[misc]
                     case ("event", number, code, payload):
                         session.push_raw(code, payload)
                         session.call(lambda number=number: _take(pipe, number))  # type: ignore[misc]

@@ -22,8 +22,10 @@ from boton.store.engine import Database, open_database
 from boton.store.linking import SqlLinkingStore
 from boton.store.pairing import SqlPairingStore
 from boton.whatsapp.device_store import DeviceStore
+from boton.whatsapp.neonize_client import migrate
 from boton.whatsapp.pairing import Paired, PairingFailed, PairingStep
 from tests.waiting import eventually
+from tests.whatsapp.devices import link_device
 from workers import pairing as module
 from workers.pairing import Pair, link_phone
 from workers.pairings import Pairings
@@ -235,3 +237,17 @@ async def test_process_that_dies_is_tried_again_until_it_is_given_up(desk: Desk)
         with pytest.raises(RuntimeError):
             await desk.run(connection_id, Phone(then=RuntimeError("the library")))
     assert (await desk.pairing.advance_connection(connection_id, utc_now()))[0] is Next.WAIT
+
+
+@pytest.mark.parametrize("since", ["asked", "before"])
+async def test_phone_that_a_dead_process_has_linked_is_not_asked_to_scan_again(desk: Desk, since: str) -> None:
+    """A device from before the request does not count: the phone was to be linked anew."""
+    connection_id = await desk.ask()
+    await asyncio.to_thread(migrate, desk.devices, connection_id)
+    link_device(desk.devices, connection_id, PHONE)
+    if since == "before":
+        await desk.ask()
+    await desk.run(connection_id, phone := Phone(then=paired()))
+    assert phone.asked == ([] if since == "asked" else [None])
+    connection = await desk.fetch()
+    assert (connection.status, connection.phone) == (ConnectionStatus.CONNECTING, PHONE)

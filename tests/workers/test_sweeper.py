@@ -94,6 +94,9 @@ class Starter:
             self.marketing.append(send_id)
         await self._start("send", send_id, tuple(lanes))
 
+    async def end_send(self, send_id: str) -> None:
+        await self._start("ended send", send_id)
+
     async def look_at_chat(self, chat_id: str, business_id: str, *, quiet_seconds: float = 0.0) -> None:
         assert quiet_seconds == 0, "what is overdue has waited long enough"
         await self._start("chat", chat_id)
@@ -164,6 +167,13 @@ async def test_marketing_is_started_as_such() -> None:
     scene = Scene(offer, overdue("send", "snd_2", Lane.SLOW))
     await scene.sweeper().sweep()
     assert scene.starter.marketing == ["snd_1"]
+
+
+async def test_workflow_of_a_send_that_is_over_is_told_so_and_none_is_started() -> None:
+    scene = Scene(replace(overdue("send", "snd_1"), is_over=True))
+    await scene.sweeper().sweep()
+    assert scene.starter.started == [("ended send", "snd_1", ())]
+    assert scene.work.work == []
 
 
 async def test_what_cannot_be_started_does_not_stand_before_the_rest() -> None:

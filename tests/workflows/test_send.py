@@ -374,3 +374,14 @@ async def test_send_that_was_moved_goes_on_over_the_queues_of_the_new_number(sta
     await wake(stage, send_id)
     assert await attempts(stage, send_id) == 3
     assert stage.script.calls["send_batch"] == [SendBatch(send_id, "slow")]
+
+
+async def test_send_that_is_over_ends_though_nobody_serves_its_number(stage: Stage) -> None:
+    send_id = stage.id("snd")
+    await stage.starter.start_send(send_id, "biz_1", stage.id("con"), lanes=SLOW)
+    await stage.details(names.send_workflow(send_id), lambda told: "**sending**" in told)
+    await stage.starter.end_send(send_id)
+    assert await attempts(stage, send_id) == 0
+    assert await stage.status(names.send_workflow(send_id)) == "finished"
+    await stage.starter.end_send(send_id)
+    await stage.starter.end_send(stage.id("snd"))

@@ -51,8 +51,8 @@ class ConnectionRow(SQLModel, table=True):
 
 
 class PairingRow(SQLModel, table=True):
-    """A phone that is being linked: there while its connection is `linking`. `phone`: the one that is wanted. `qr`,
-    `code`: what it is to be shown, until `expires_at`.
+    """A phone that is being linked; or, while its connection is not `linking`, how it is to be linked if its device
+    turns out to be gone. `phone`: the one that is wanted. `qr`, `code`: what it is to be shown, until `expires_at`.
     """
 
     __tablename__ = "pairing"

@@ -1,0 +1,83 @@
+"""From POST /connection to a running link, with the played WhatsApp; and what a kill on the way leaves."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from tests.acceptance.talk import Numbers, await_delivered
+from tests.acceptance.waiting import wait_for
+from tests.acceptance.whatsapp import NUMBER, SECONDS, PlayedStack, played
+from tests.whatsapp.owner import Step
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def module_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlayedStack]:
+    yield from played(tmp_path_factory.mktemp("whatsapp"))
+
+
+@pytest.fixture
+def world(module_world: PlayedStack) -> PlayedStack:
+    """With no number."""
+    module_world.log_out()
+    return module_world
+
+
+def assert_works(world: PlayedStack, customer: str) -> None:
+    """One message goes out, one comes in and is answered, by one link."""
+    world.phone.add_phone(customer)
+    await_delivered(world.api, world.api.send(customer, message="hola")["id"])
+    assert world.received(customer) == ["hola"]
+    world.phone.customer_writes(customer, "¿qué tal?")
+    wait_for(lambda: any("«¿qué tal?»" in text for text in world.received(customer)), SECONDS, "the bot's answer")
+    assert len(world.find("workers.link")) == 1
+
+
+@pytest.mark.parametrize("kind", ["qr", "pairingCode"])
+def test_code_that_the_phone_takes_ends_in_a_running_link(world: PlayedStack, numbers: Numbers, kind: str) -> None:
+    by_code = {"method": "code", "phone": NUMBER} if kind == "pairingCode" else {}
+    asked = world.ask(**by_code)
+    assert (asked["status"], asked["gateway"]) == ("linking", "whatsapp")
+    code = world.await_code(kind)
+    pictures = [world.api.request("GET", f"/connection/qr.{form}").status_code for form in ("png", "svg")]
+    assert pictures == ([404, 404] if by_code else [200, 200])
+    jid = world.phone.use(code)
+    linked = world.await_status("connected")
+    assert (linked["phone"], linked["qr"], linked["pairingCode"]) == (NUMBER, None, None)
+    assert world.phone.linked[-1:] == [jid]
+    assert world.find("workers.pairing") == []
+    assert_works(world, numbers.next())
+
+
+@pytest.mark.parametrize("step", [None, Step.DEVICE_WRITTEN, Step.PAIRED])
+def test_pairing_that_is_killed_on_the_way_asks_anew(world: PlayedStack, numbers: Numbers, step: Step | None) -> None:
+    """The number is never half linked: what follows is a whole linking."""
+    world.ask()
+    first = world.await_code()
+    if step is not None:
+        world.phone.use(first, until=step)
+    world.kill_pairing()
+    world.phone.use(world.await_code(but=first))
+    world.await_status("connected")
+    assert_works(world, numbers.next())
+
+
+def test_pairing_that_is_killed_before_it_is_recorded_is_linked_all_the_same(
+    world: PlayedStack, numbers: Numbers
+) -> None:
+    """The phone has the device already, and so has the device store: nobody is asked to scan again."""
+    world.ask()
+    code = world.await_code()
+    with closing(sqlite3.connect(world.stack.data_dir / "boton.db", isolation_level=None)) as store:
+        store.execute("BEGIN IMMEDIATE")
+        jid = world.phone.use(code)
+        wait_for(lambda: world.has_device(jid), SECONDS, "the device")
+        world.kill_pairing()
+        store.execute("ROLLBACK")
+    world.await_status("connected")
+    assert_works(world, numbers.next())
