@@ -25,7 +25,8 @@ class CallKey:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatStep:
     """What the bot does next in a chat, and how the chat stands. state: `think` (ask the model for `brief`), `run` (the
-    tools of `calls`), `send` (the drafts `message_ids`), `rest`. until: when something is due again once that is done.
+    tools of `calls`), `send` (the drafts `message_ids`), `rest`, `gone` (it has become part of another chat, whose step
+    it is now). until: when something is due again once that is done.
     """
 
     state: str
@@ -65,7 +66,7 @@ class TurnStore(Protocol):
         """
 
     async def fetch_call(self, key: CallKey) -> tuple[ToolCall, TurnBrief] | None:
-        """A call that no tool has answered yet."""
+        """A call that no tool has answered yet, of a turn that was not dropped."""
 
     async def answer_call(self, key: CallKey, text: str, effect: Effect | None, now: datetime, *, ok: bool) -> None:
         """What the tool said. A second answer changes nothing."""
