@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, bindparam, func, select, update
 from sqlmodel import Session, col
 
-from boton.domain.chats import AnswerDecision
+from boton.domain.chats import AnswerDecision, is_held
 from boton.domain.conversations import ConversationStatus, Occasion, TurnStatus
 from boton.domain.events import NewEvent
 from boton.domain.jid import is_lid
@@ -33,7 +33,7 @@ from boton.store.follow_ups import cancel_answered
 from boton.store.inserts import table_of
 from boton.store.moving import cancel_on_reply
 from boton.store.receipts import move_receipts
-from boton.store.staleness import SUPERSEDED, drop
+from boton.store.staleness import SUPERSEDED, drop, has_effects
 from boton.store.steps import end_conversation, lock_ahead, lock_chats
 from boton.store.tables import (
     AliasRow,
@@ -45,6 +45,7 @@ from boton.store.tables import (
     SendRow,
     TurnRow,
 )
+from boton.store.takeovers import silence_bot
 from boton.store.tally import change_tally
 
 MOVED: tuple[Any, ...] = (MessageRow, TurnRow, ConversationRow, FollowUpRow, ReminderRow, AliasRow)
@@ -134,6 +135,8 @@ def _merge(session: Session, chat: ChatRow, other: ChatRow, now: datetime) -> li
     session.expire_all()
     events += move_receipts(session, chat, other.id)
     _make_up(session, chat, now)
+    if is_held(chat.takeover_until, chat.handed_off_at, now):
+        silence_bot(session, chat, now)
     session.delete(other)
     change_tally(session, chat.business_id, chats=-1)
     chat.next_step_at = next_step(session, chat, now)
@@ -142,11 +145,17 @@ def _merge(session: Session, chat: ChatRow, other: ChatRow, now: datetime) -> li
 
 
 def _drop_open_replies(session: Session, chat: ChatRow, other: ChatRow, now: datetime) -> None:
-    """The model knows half of what is to be answered: the next turn answers all of it."""
+    """The model knows half of what is to be answered: the next turn answers all of it. One whose tools have done
+    something goes on.
+    """
     turns = select(TurnRow).where(_of(TurnRow, chat, other), col(TurnRow.status) == TurnStatus.OPEN.value)
-    for turn in session.scalars(turns.execution_options(populate_existing=True)):
-        if occasion_of(turn) is Occasion.REPLY:
+    going_on = []
+    for turn in session.scalars(turns.execution_options(populate_existing=True)).all():
+        if occasion_of(turn) is Occasion.REPLY and has_effects(session, turn):
+            going_on.append(turn.id)
+        elif occasion_of(turn) is Occasion.REPLY:
             drop(turn, SUPERSEDED, now)
+    chat.turn_id = max(going_on or filter(None, (chat.turn_id, other.turn_id)), default=None)
 
 
 def _move(session: Session, chat: ChatRow, other: ChatRow) -> None:
@@ -182,7 +191,6 @@ def _join(session: Session, chat: ChatRow, other: ChatRow, going_on: Conversatio
     _set_guards(session, chat, merge_guards(_guards(one), _guards(two), going_on.created_at if going_on else None))
     set_flags(session, other, bot_enabled=False, untouchable=False)  # it is counted no more
     chat.conversation_id = chat.conversation_id or other.conversation_id
-    chat.turn_id = max(filter(None, (chat.turn_id, other.turn_id)), default=None)
     chat.known, chat.registered = chat.known or other.known, chat.registered or other.registered
     chat.marketing_unanswered += other.marketing_unanswered
     chat.bot_unanswered += other.bot_unanswered

@@ -407,7 +407,7 @@ async def test_name_that_could_not_be_reached_keeps_nothing_from_the_other(datab
     stage = await set_stage(database)
     await stage.receive(unknown())
     accepted = await stage.accept(recipients=_both())
-    await stage.outbox.note_recipient(accepted.recipients[0].message_id, NOW, registered=False)
+    await stage.outbox.note_recipient(accepted.recipients[0].message_id, (), NOW)
     await stage.receive(receipt_as_proof())
     assert [await stage.status(accepted, place) for place in (0, 1)] == [MessageStatus.FAILED, MessageStatus.QUEUED]
 
