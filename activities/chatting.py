@@ -42,8 +42,8 @@ class RunTool:
 @dataclass(frozen=True, slots=True)
 class NextStep:
     """What is next in a chat. state: `run` the tools of `calls`, `send` the messages, look `again` once the customer is
-    quiet, `rest`. until: of the next timer, once that is done. holder, conversation: how the chat stands then. ended:
-    how a conversation has just ended.
+    quiet, `rest`; `gone`: nothing any more, the chat has become part of another. until: of the next timer, once that
+    is done. holder, conversation: how the chat stands then. ended: how a conversation has just ended.
     """
 
     state: str

@@ -41,11 +41,14 @@ UNCONFIRMED = MessageError(
 
 
 class Observer(Protocol):
-    """Is told what became of attempts: metrics, and the link that must end when it lost the number."""
+    """Is told what became of attempts: metrics, the link that must end when it lost the number, and the chats that are
+    to be looked at since two of them have become one.
+    """
 
     def settled(self, result: Result, seconds: float) -> None: ...
     def refused(self, closure: Closure) -> None: ...
     def lost_ownership(self) -> None: ...
+    def merged(self, chat_ids: Sequence[str]) -> None: ...
 
 
 class Stop:
@@ -126,12 +129,13 @@ class Courier:
         Raises ConnectionAway, SessionReplaced.
         """
         try:
-            registered = await self._gateway.is_on_whatsapp(jid)
+            known_as = await self._gateway.find_on_whatsapp(jid)
         except SessionReplaced:
             self._lose()
             raise
-        await self._outbox.note_recipient(message_id, self._clock(), registered=registered)
-        return registered
+        if due := await self._outbox.note_recipient(message_id, known_as, self._clock()):
+            self._observer.merged(due)
+        return bool(known_as)
 
     async def show_typing(self, jid: str, seconds: float) -> None:
         """A nicety that never fails."""

@@ -36,6 +36,9 @@ class _Unobserved:
     def lost_ownership(self) -> None:
         """Nothing to be done: its process ends with an error."""
 
+    def merged(self, chat_ids: Sequence[str]) -> None:
+        """Nothing to be done."""
+
 
 class Outbound:
     """`courier` and `pacer` as a link has them."""

@@ -265,6 +265,10 @@ class Link:
         self._lost = True
         self._stop.set()
 
+    def merged(self, chat_ids: Sequence[str]) -> None:
+        """Observer: a look-up proved two chats to be one customer's."""
+        self._wake(chat_ids)
+
     async def _close_batches(self) -> None:
         """At the stop every batch ends at its next message, so that the queues close soon."""
         await self._stop.wait()

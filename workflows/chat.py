@@ -63,6 +63,7 @@ class ChatWorkflow:
         self._quiet_until = chat.quiet_until
         self._steps = 0
         self._ended = ""
+        self._gone = False
 
     @workflow.signal(name=names.LOOK)
     def look(self, quiet_seconds: float = 0.0) -> None:
@@ -82,6 +83,9 @@ class ChatWorkflow:
             await self._wait_for_quiet()
             self._looked = False
             until = await self._do_what_is_due()
+            if self._gone:
+                self._tell("gone", "The customer has another chat too, of which this one is a part now.")
+                return self._turns
             await self._wait(until)
         self._tell("idle", "Nothing is owed; the customer's next message starts a new run.")
         return self._turns
@@ -113,6 +117,9 @@ class ChatWorkflow:
                     continue
                 case "again":
                     return workflow.now()
+                case "gone":
+                    self._gone = True
+                    return None
                 case _:
                     return self._rest(step)
 

@@ -66,8 +66,8 @@ class Phone(WhatsAppGateway):
     async def find_outcome(self, attempt: Attempt) -> Outcome:
         return Unsettled.UNKNOWN
 
-    async def is_on_whatsapp(self, jid: str) -> bool:
-        return True
+    async def find_on_whatsapp(self, jid: str) -> Sequence[str]:
+        return (jid,)
 
     async def show_typing(self, jid: str, seconds: float) -> None: ...
 
@@ -83,6 +83,7 @@ class NoObserver:
     def settled(self, result: Result, seconds: float) -> None: ...
     def refused(self, closure: Closure) -> None: ...
     def lost_ownership(self) -> None: ...
+    def merged(self, chat_ids: Sequence[str]) -> None: ...
 
 
 def _describe(piece: Piece) -> str:

@@ -41,6 +41,11 @@ def is_person(jid: str) -> bool:
     return server in _PERSON_SERVERS and _USER.fullmatch(user) is not None
 
 
+def is_lid(jid: str) -> bool:
+    """Whether a JID is WhatsApp's own name for a person, and no phone number."""
+    return jid.endswith(f"@{LID_SERVER}")
+
+
 def parse_jid(text: str) -> JID:
     """A person's JID as WhatsApp or `/chats` gives it; the device part is dropped. Raises InvalidRecipient."""
     user, _, server = text.strip().partition("@")

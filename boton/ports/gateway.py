@@ -40,8 +40,11 @@ class WhatsAppGateway(Protocol):
         Raises ConnectionAway when WhatsApp cannot be asked now.
         """
 
-    async def is_on_whatsapp(self, jid: str) -> bool:
-        """Whether somebody with this JID is on WhatsApp. Raises ConnectionAway, SessionReplaced."""
+    async def find_on_whatsapp(self, jid: str) -> Sequence[str]:
+        """Every JID of whom we call so (LID and phone number), this one first; none: they are not on WhatsApp.
+
+        Raises ConnectionAway, SessionReplaced.
+        """
 
     async def show_typing(self, jid: str, seconds: float) -> None:
         """Shows "typing…" to the customer; a nicety that never raises."""

@@ -92,8 +92,10 @@ class OutboxStore(Protocol):
     async def preview_messages(self, message_ids: Sequence[str]) -> Sequence[Preview]:
         """Those of them that are queued still, in their order."""
 
-    async def note_recipient(self, message_id: str, now: datetime, *, registered: bool) -> None:
-        """Whether the recipient of a queued message is on WhatsApp; the message of one who is not fails."""
+    async def note_recipient(self, message_id: str, known_as: Sequence[str], now: datetime) -> Sequence[str]:
+        """Under which JIDs WhatsApp knows the recipient of a queued message; none: they are not there, and the message
+        fails. The chats that are to be looked at: where two turned out to be this customer's, they are one now.
+        """
 
     async def close_slow_lane(
         self, connection_id: str, epoch: int, code: str, until: datetime | None, now: datetime

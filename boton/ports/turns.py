@@ -25,9 +25,9 @@ class CallKey:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatStep:
     """What the bot does next in a chat. state: `think` (ask the model for `brief`), `run` (the tools of `calls`),
-    `send` (the drafts `message_ids`), `rest`. The others tell how the chat stands once that is done. until: when
-    something is due again. conversation: the one that goes on. ended: how the one ended that just has, by its outcome
-    or status.
+    `send` (the drafts `message_ids`), `rest`, `gone` (it has become part of another chat, whose step it is now). The
+    others tell how the chat stands once that is done. until: when something is due again. conversation: the one that
+    goes on. ended: how the one ended that just has, by its outcome or status.
     """
 
     state: str
@@ -70,7 +70,7 @@ class TurnStore(Protocol):
         """
 
     async def fetch_call(self, key: CallKey) -> tuple[ToolCall, TurnBrief] | None:
-        """A call that no tool has answered yet."""
+        """A call that no tool has answered yet, of a turn that was not dropped."""
 
     async def answer_call(self, key: CallKey, text: str, effect: Effect | None, now: datetime, *, ok: bool) -> None:
         """What the tool said. A second answer changes nothing."""

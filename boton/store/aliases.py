@@ -28,17 +28,9 @@ _CHAT_IDS = select(col(AliasRow.jid), col(AliasRow.chat_id)).where(
 
 def find_chat_id(session: Session, business_id: str, jids: Iterable[str]) -> str | None:
     """The chat to which one of these JIDs of one customer leads, the first ones preferred."""
-    names = [name for jid in jids for name in _spell(jid)]
+    names = [name for jid in jids for name in spell(jid)]
     known = _find(session, business_id, names)
     return next((known[name] for name in names if name in known), None)
-
-
-def find_each(session: Session, business_id: str, jids: Iterable[str]) -> dict[str, str]:
-    """The chats to which these JIDs of many customers lead, by JID; those that lead to none are left out."""
-    spelled = {jid: _spell(jid) for jid in jids}
-    known = _find(session, business_id, sorted({name for names in spelled.values() for name in names}))
-    found = {jid: next((known[name] for name in names if name in known), None) for jid, names in spelled.items()}
-    return {jid: chat_id for jid, chat_id in found.items() if chat_id is not None}
 
 
 def select_with_chats(*columns: Any) -> Select[Any]:
@@ -57,18 +49,21 @@ def find_with_chats(
     session: Session, statement: Select[Any], business_id: str, jids: Iterable[str]
 ) -> dict[str, tuple[Any, ...]]:
     """Columns of the chats to which these JIDs lead, by JID; those that lead to none are left out."""
-    spelled = {jid: _spell(jid) for jid in jids}
-    known: dict[str, tuple[Any, ...]] = {}
-    for some in _pieces(sorted({name for names in spelled.values() for name in names})):
-        rows = ask(session, statement, business_id=business_id, jids=some)
-        known.update((row[0], tuple(row[1:])) for row in rows)
+    spelled = {jid: spell(jid) for jid in jids}
+    known = find_names(session, statement, business_id, sorted({name for names in spelled.values() for name in names}))
     found = {jid: next((known[name] for name in names if name in known), None) for jid, names in spelled.items()}
     return {jid: values for jid, values in found.items() if values is not None}
 
 
-def find_chat_ids(session: Session, business_id: str, jids: Iterable[str]) -> frozenset[str]:
-    """The chats to which these JIDs lead."""
-    return frozenset(_find(session, business_id, [name for jid in jids for name in _spell(jid)]).values())
+def find_names(
+    session: Session, statement: Select[Any], business_id: str, names: Sequence[str]
+) -> dict[str, tuple[Any, ...]]:
+    """The same for names as they are spelled, by name."""
+    known: dict[str, tuple[Any, ...]] = {}
+    for some in _pieces(names):
+        rows = ask(session, statement, business_id=business_id, jids=some)
+        known.update((row[0], tuple(row[1:])) for row in rows)
+    return known
 
 
 def ensure_chats(session: Session, business_id: str, jids: Iterable[str], now: datetime) -> dict[str, str]:
@@ -76,7 +71,7 @@ def ensure_chats(session: Session, business_id: str, jids: Iterable[str], now: d
 
     A bulk is to be given in pieces of at most 500, each in a transaction of its own.
     """
-    spelled = {jid: _spell(jid) for jid in jids}
+    spelled = {jid: spell(jid) for jid in jids}
     known = _find(session, business_id, [name for names in spelled.values() for name in names])
     missing: dict[str, str] = {}
     created: dict[str, str] = {}
@@ -93,15 +88,19 @@ def ensure_chats(session: Session, business_id: str, jids: Iterable[str], now: d
     return {jid: known[names[0]] for jid, names in spelled.items()}
 
 
-def add_aliases(session: Session, business_id: str, chat_id: str, jids: Iterable[str]) -> None:
-    """Lets every spelling of these JIDs lead to the chat, unless it leads to one already."""
-    names = {name for jid in jids for name in _spell(jid)}
-    missing = names - _find(session, business_id, sorted(names)).keys()
-    _insert_aliases(session, business_id, dict.fromkeys(missing, chat_id))
+def add_aliases(session: Session, business_id: str, chat_ids: dict[str, str]) -> None:
+    """Lets names lead to chats, unless they lead to one already. In the order of the names, so that two concurrent
+    creators wait for each other instead of dead-locking.
+    """
+    rows = [{"business_id": business_id, "jid": name, "chat_id": id} for name, id in sorted(chat_ids.items())]
+    if rows:
+        insert_rows(session, insert_or_ignore(session.get_bind().dialect, AliasRow), rows)
 
 
-def _spell(jid: str) -> tuple[str, ...]:
-    """WhatsApp's own services write from numbers that are no phone numbers: those have one spelling."""
+def spell(jid: str) -> tuple[str, ...]:
+    """Every spelling of a JID, its own first: each is an alias. WhatsApp's own services write from numbers that are no
+    phone numbers: those have one.
+    """
     try:
         return tuple(str(spelling) for spelling in spellings(parse_jid(jid)))
     except InvalidRecipient:
@@ -127,7 +126,7 @@ def _create(
     """Inserts chats and aliases; the chats to which these aliases lead in the end, after a lost race too."""
     if created:
         _insert_chats(session, business_id, created, now)
-    _insert_aliases(session, business_id, missing)
+    add_aliases(session, business_id, missing)
     stored = _find(session, business_id, list(missing))
     winners = {missing[name]: stored[name] for name in missing if stored[name] != missing[name]}
     lost = {chat_id: winner for chat_id, winner in winners.items() if chat_id in created}
@@ -141,13 +140,6 @@ def _insert_chats(session: Session, business_id: str, jids: dict[str, str], now:
     always = {"business_id": business_id, "active_at": now, "created_at": now}
     rows = [{"id": chat_id, "jid": jid, **always} for chat_id, jid in jids.items()]
     insert_rows(session, insert_into(ChatRow), rows)
-
-
-def _insert_aliases(session: Session, business_id: str, chat_ids: dict[str, str]) -> None:
-    """In the order of the JIDs, so that two concurrent creators wait for each other instead of dead-locking."""
-    rows = [{"business_id": business_id, "jid": jid, "chat_id": id} for jid, id in sorted(chat_ids.items())]
-    if rows:
-        insert_rows(session, insert_or_ignore(session.get_bind().dialect, AliasRow), rows)
 
 
 def _give_way(session: Session, chat_id: str, winner: str) -> None:

@@ -14,7 +14,7 @@ from boton.domain.jid import parse_jid
 from boton.domain.messages import Message
 from boton.errors import NotFound
 from boton.ports import Page
-from boton.store.aliases import add_aliases, ensure_chats, find_chat_id
+from boton.store.aliases import ensure_chats, find_chat_id
 from boton.store.contacts import wake_sends_to
 from boton.store.engine import Database
 from boton.store.events import append_events
@@ -25,7 +25,7 @@ from boton.store.tables import ChatRow, TallyRow
 from boton.store.takeovers import take_over
 from boton.store.tally import change_tally
 
-__all__ = ["SqlChatStore", "add_aliases", "ensure_chats", "find_chat_id", "opted_out_event", "set_flags"]
+__all__ = ["SqlChatStore", "ensure_chats", "find_chat_id", "opted_out_event", "set_flags"]
 
 _NEWEST = (col(ChatRow.active_at).desc(), col(ChatRow.id).desc())
 

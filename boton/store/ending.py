@@ -16,7 +16,7 @@ from boton.domain.events import EventType, NewEvent
 from boton.domain.messages import UNFINISHED, Lane, MessageError, MessageStatus
 from boton.domain.sends import SendStatus
 from boton.errors import Conflict, NotFound
-from boton.store.steps import end_conversation, move
+from boton.store.steps import end_conversation, lock_chats, move
 from boton.store.tables import ChatRow, ConnectionRow, ConversationRow, MessageRow, SendRow
 
 AT_ONCE = 200
@@ -170,20 +170,13 @@ def _lock_dialogues(session: Session, ids: Sequence[tuple[str, str]]) -> dict[st
     """
     if not ids:
         return {}
-    chats = session.scalars(
-        select(ChatRow)
-        .where(col(ChatRow.id).in_({chat_id for chat_id, _ in ids}))
-        .order_by(col(ChatRow.id))
-        .with_for_update(key_share=True)
-        .execution_options(populate_existing=True)
-    )
-    by_id = {chat.id: chat for chat in chats}
+    chats = lock_chats(session, [chat_id for chat_id, _ in ids])
     dialogues = session.scalars(
         select(ConversationRow)
         .where(col(ConversationRow.id).in_([id for _, id in ids]))
         .execution_options(populate_existing=True)
     )
-    return {dialogue.id: (by_id[dialogue.chat_id], dialogue) for dialogue in dialogues}
+    return {dialogue.id: (chats[dialogue.chat_id], dialogue) for dialogue in dialogues}
 
 
 def _lock_queued(session: Session, ids: Sequence[str]) -> list[MessageRow]:

@@ -3,7 +3,7 @@
 `write` and `read` take a function of a session and run it in one transaction on a thread. On SQLite one thread per
 process writes and groups what waits into one commit (a commit is an fsync), each piece of work in a savepoint of its
 own; between groups it leaves a gap, because SQLite's writers of several processes starve each other (measured).
-On PostgreSQL each work is a transaction of its own, tried again when it lost a deadlock or a serialization race.
+On PostgreSQL each work is a transaction of its own, tried again when it lost a deadlock or another race.
 """
 
 from __future__ import annotations
@@ -41,7 +41,14 @@ _READER_CACHE_KIB = 16_000
 
 _POSTGRES_THREADS = 8
 _TRIES = 6
-_LOST_RACES = {"40001", "40P01"}
+_LOST_RACES = {"40001", "40P01", "23503"}
+"""Serialization, deadlock, and a row that is gone: two chats have become one meanwhile."""
+
+
+class Overtaken(Exception):
+    """What a transaction has read is so no more: on PostgreSQL it is run again, from its beginning. Elsewhere nobody
+    writes meanwhile.
+    """
 
 
 def open_database(url: str) -> Database:
@@ -79,7 +86,7 @@ class Database:
         return cast(T, await asyncio.wrap_future(self._runner.submit_write(work)))
 
     async def read(self, work: Work[T]) -> T:
-        """Runs `work` in one read-only transaction."""
+        """Runs `work` in one read-only transaction, which sees one state."""
         return cast(T, await asyncio.wrap_future(self._runner.submit_read(work)))
 
     async def close(self) -> None:
@@ -279,13 +286,14 @@ class _PostgresRunner:
             connect_args={"connect_timeout": 10},
         )
         event.listen(self._engine, "handle_error", hide_values)
+        self._reader = self._engine.execution_options(isolation_level="REPEATABLE READ")
         self._threads = ThreadPoolExecutor(_POSTGRES_THREADS, thread_name_prefix="store")
 
     def submit_write(self, work: Work[Any]) -> Future[Any]:
         return self._threads.submit(self._persist, work)
 
     def submit_read(self, work: Work[Any]) -> Future[Any]:
-        return self._threads.submit(_in_transaction, self._engine, work)
+        return self._threads.submit(_in_transaction, self._reader, work)
 
     def close(self) -> None:
         self._threads.shutdown()
@@ -295,12 +303,15 @@ class _PostgresRunner:
         for attempt in range(_TRIES):
             try:
                 return _in_transaction(self._engine, work)
-            except DBAPIError as error:
-                lost_race = getattr(error.orig, "sqlstate", None) in _LOST_RACES
-                if not lost_race or attempt == _TRIES - 1:
+            except (DBAPIError, Overtaken) as error:
+                if not _is_lost_race(error) or attempt == _TRIES - 1:
                     raise
                 time.sleep(0.01 * 2**attempt)
         raise AssertionError("unreachable")
+
+
+def _is_lost_race(error: DBAPIError | Overtaken) -> bool:
+    return isinstance(error, Overtaken) or getattr(error.orig, "sqlstate", None) in _LOST_RACES
 
 
 def hide_values(context: ExceptionContext) -> None:

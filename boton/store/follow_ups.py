@@ -41,6 +41,13 @@ def cancel_unanswered(session: Session, chat_id: str, now: datetime) -> None:
         end(row, now, done=False)
 
 
+def cancel_answered(session: Session, chat_id: str, at: datetime, now: datetime) -> None:
+    """The same for what was planned before the customer wrote at that time."""
+    for row in session.scalars(_UNANSWERED, {"chat_id": chat_id}):
+        if row.created_at < at:
+            end(row, now, done=False)
+
+
 def cancel_planned(session: Session, conversation_id: str, now: datetime, *, promises: bool) -> None:
     """A conversation has ended. promises: nor is what the bot promised."""
     kept = () if promises else (col(FollowUpRow.text).is_(None),)

@@ -28,13 +28,14 @@ from boton.domain.sends import SendStatus
 from boton.errors import NotFound
 from boton.ids import Prefix, new_id
 from boton.ports import Recorded
-from boton.store.aliases import find_chat_ids, find_with_chats, select_with_chats
+from boton.store.aliases import find_chat_id
 from boton.store.asking import ask
 from boton.store.bulk import insert_row
-from boton.store.chats import add_aliases, ensure_chats, find_chat_id, set_flags
+from boton.store.chats import set_flags
 from boton.store.columns import storable
 from boton.store.connections import change_status, own
 from boton.store.contacts import wake_sends_to
+from boton.store.customers import Customer, ensure_chat, find_customers
 from boton.store.dialogues import settle_drafts
 from boton.store.drafting import drop_follow_ups
 from boton.store.ending import end_halted, lock_sends
@@ -42,10 +43,11 @@ from boton.store.engine import Database
 from boton.store.events import append_events
 from boton.store.follow_ups import cancel_unanswered
 from boton.store.inserts import insert_into, table_of
+from boton.store.merging import settle_customers
 from boton.store.moving import cancel_on_reply
 from boton.store.optouts import opt_out, queue_confirmation
 from boton.store.receipts import Known, apply_receipt, record_receipts, record_whatsapp_ids
-from boton.store.steps import lock_ahead, lock_chat, show_in_chat
+from boton.store.steps import lock_chat, show_in_chat
 from boton.store.tables import DUE, IN_FLIGHT, BusinessRow, ChatRow, ConnectionRow, MessageRow, SendRow
 from boton.store.takeovers import take_over
 
@@ -83,7 +85,7 @@ def _fetch_cursor(session: Session, connection_id: str) -> int:
 
 
 class _Recording:
-    """One transaction's worth of events of one connection. chat_ids: of the customers who were known before."""
+    """One transaction's worth of events of one connection. customers: of whom they tell, by each of their JIDs."""
 
     def __init__(self, session: Session, connection: ConnectionRow, business: BusinessRow, now: datetime) -> None:
         self.session = session
@@ -91,14 +93,13 @@ class _Recording:
         self.business = business
         self.now = now
         self.told: list[NewEvent] = []
-        self.chat_ids: dict[str, str] = {}
+        self.customers: dict[str, Customer] = {}
         self.owed: dict[str, None] = {}
 
     def tell(self, event_type: EventType, /, **data: object) -> None:
         self.told.append(NewEvent(business_id=self.business.id, type=event_type, at=self.now, data=data))
 
 
-_CHATS = select_with_chats(col(ChatRow.id), col(ChatRow.known))
 _CONNECTION = table_of(ConnectionRow)
 _MOVE_CURSOR = update(_CONNECTION).where(_CONNECTION.c.id == bindparam("of")).values(cursor=bindparam("to"))
 
@@ -112,11 +113,7 @@ def _record_events(
     recording = _Recording(session, connection, business, now)
     new = [event for event in events if event.cursor > connection.cursor]
     halted = _lock_halted(recording, new)
-    customers = find_with_chats(session, _CHATS, business.id, _customers_in(new))
-    recording.chat_ids = {jid: chat_id for jid, (chat_id, _) in customers.items()}
-    wake_sends_to(session, {chat_id for chat_id, known in customers.values() if not known}, now)
-    receivers = find_chat_ids(session, business.id, _receivers_in(new))
-    lock_ahead(session, col(ChatRow.id).in_(receivers.union(recording.chat_ids.values())))
+    _meet_customers(recording, [event.body for event in new])
     for is_receipt, run in groupby(new, lambda event: isinstance(event.body, Receipt)):
         _record_run(recording, list(run), are_receipts=is_receipt)
     if new:
@@ -128,16 +125,21 @@ def _record_events(
     return Recorded(owed=tuple(recording.owed), quiet_seconds=business.debounce_seconds, takeovers=takeovers)
 
 
-def _customers_in(events: Sequence[GatewayEvent]) -> list[str]:
-    """Every JID of everybody to whom or from whom a message is told."""
-    told = [event.body for event in events if isinstance(event.body, Inbound)]
-    return [jid for body in told for jid in (body.jid, *body.also_known_as) if is_person(jid)]
+def _meet_customers(recording: _Recording, bodies: Sequence[object]) -> None:
+    """Of whom it is told, and that two names are one customer's, is known before anything of it is recorded."""
+    session, business_id, now = recording.session, recording.business.id, recording.now
+    told = [body for body in bodies if isinstance(body, Inbound | Receipt) and is_person(body.jid)]
+    customers = find_customers(session, business_id, map(_names, told))
+    recording.customers = {jid: customer for customer in customers for jid in customer.jids}
+    writers = [recording.customers[body.jid] for body in told if isinstance(body, Inbound)]
+    wake_sends_to(session, {chat.id for one in writers for chat in one.chats if not chat.known}, now)
+    settled = settle_customers(session, business_id, customers, now)
+    recording.told += settled.events
+    recording.owed.update(dict.fromkeys(settled.due))
 
 
-def _receivers_in(events: Sequence[GatewayEvent]) -> list[str]:
-    """Everybody whose receipts are told."""
-    receipts = [event.body for event in events if isinstance(event.body, Receipt)]
-    return [jid for receipt in receipts for jid in (receipt.jid, *receipt.also_known_as) if is_person(jid)]
+def _names(body: Inbound | Receipt) -> tuple[str, ...]:
+    return (body.jid, *filter(is_person, body.also_known_as))
 
 
 def _lock_halted(recording: _Recording, events: Sequence[GatewayEvent]) -> list[SendRow]:
@@ -161,7 +163,8 @@ def _record_run(recording: _Recording, events: Sequence[GatewayEvent], *, are_re
         return
     bodies = [event.body for event in events]
     receipts = [body for body in bodies if isinstance(body, Receipt) and is_person(body.jid)]
-    recording.told += record_receipts(recording.session, recording.business.id, recording.connection.id, receipts)
+    chat_ids = {jid: one.chat_id for jid, one in recording.customers.items() if one.chat_id is not None}
+    recording.told += record_receipts(recording.session, recording.connection.id, receipts, chat_ids)
 
 
 def _record_event(recording: _Recording, event: GatewayEvent) -> None:
@@ -199,14 +202,8 @@ def _record_message(recording: _Recording, inbound: Inbound) -> None:
 
 
 def _chat_of(recording: _Recording, inbound: Inbound) -> ChatRow:
-    session, business_id = recording.session, recording.business.id
-    jids = (inbound.jid, *filter(is_person, inbound.also_known_as))
-    chat_id = recording.chat_ids.get(inbound.jid) or find_chat_id(session, business_id, jids)
-    if chat_id is None:
-        chat_id = ensure_chats(session, business_id, [inbound.jid], recording.now)[inbound.jid]
-    if len(jids) > 1:
-        add_aliases(session, business_id, chat_id, jids)
-    return lock_chat(session, chat_id)
+    customer = recording.customers[inbound.jid]
+    return lock_chat(recording.session, ensure_chat(recording.session, recording.business.id, customer, recording.now))
 
 
 _KNOWN = select(col(MessageRow.id)).where(

@@ -19,11 +19,13 @@ from boton.store import pace
 from boton.store.advancing import lock_in_order, next_step
 from boton.store.claims import claim, settle_forbidden, to_attempt
 from boton.store.connections import own
+from boton.store.customers import find_customers
 from boton.store.dialogues import quiet_end, settle_drafts
 from boton.store.ending import count_messages, end_halted, lock_sends
 from boton.store.engine import Database
 from boton.store.estimating import estimate_rest
 from boton.store.events import append_events
+from boton.store.merging import settle_customers
 from boton.store.numbers import own_number
 from boton.store.results import record_results
 from boton.store.rows import to_send
@@ -74,8 +76,8 @@ class SqlOutboxStore:
     async def preview_messages(self, message_ids: Sequence[str]) -> Sequence[Preview]:
         return await self._db.read(lambda session: _preview(session, message_ids))
 
-    async def note_recipient(self, message_id: str, now: datetime, *, registered: bool) -> None:
-        await self._db.write(lambda session: _note_recipient(session, message_id, now, registered=registered))
+    async def note_recipient(self, message_id: str, known_as: Sequence[str], now: datetime) -> Sequence[str]:
+        return await self._db.write(lambda session: _note_recipient(session, message_id, known_as, now))
 
     async def close_slow_lane(
         self, connection_id: str, epoch: int, code: str, until: datetime | None, now: datetime
@@ -221,18 +223,21 @@ def _preview(session: Session, message_ids: Sequence[str]) -> list[Preview]:
     return [pace.to_preview(found[id]) for id in message_ids if id in found]
 
 
-def _note_recipient(session: Session, message_id: str, now: datetime, *, registered: bool) -> None:
+def _note_recipient(session: Session, message_id: str, known_as: Sequence[str], now: datetime) -> list[str]:
     found = session.get(MessageRow, message_id)
     if found is None:
-        return
+        return []
+    customers = find_customers(session, found.business_id, [known_as] if known_as else [])
+    settled = settle_customers(session, found.business_id, customers, now)
     chat = lock_chat(session, found.chat_id)
-    chat.registered = registered
+    chat.registered = bool(known_as)
     row = lock_message(session, message_id)
-    if registered or row is None or row.status != MessageStatus.QUEUED:
-        return
-    events = move(row, MessageStatus.FAILED, now, _NOT_ON_WHATSAPP) + end_failed_opening(session, chat, row, now)
+    events = settled.events
+    if not known_as and row is not None and row.status == MessageStatus.QUEUED:
+        events += move(row, MessageStatus.FAILED, now, _NOT_ON_WHATSAPP) + end_failed_opening(session, chat, row, now)
     session.flush()
     append_events(session, events)
+    return settled.due
 
 
 def _fetch_progress(session: Session, send_id: str, now: datetime) -> Progress:

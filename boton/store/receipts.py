@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,7 +12,6 @@ from sqlmodel import Session, col
 from boton.domain.events import NewEvent
 from boton.domain.gateway import Receipt, ReceiptKind
 from boton.domain.messages import MessageError, MessageKind, MessageStatus, may_become
-from boton.store.aliases import find_each
 from boton.store.steps import end_failed_opening, lock_chats, move, unshow_in_chat
 from boton.store.tables import ChatRow, MessageRow, ReceiptRow
 
@@ -98,7 +97,7 @@ def _match_receipts(session: Session, new: Sequence[Known]) -> list[NewEvent]:
     ).all()
     known = {(one.row.chat_id, one.row.whatsapp_id): one for one in new}
     events: list[NewEvent] = []
-    for receipt in sorted(kept, key=lambda one: list(ReceiptKind).index(ReceiptKind(one.kind))):
+    for receipt in _in_order(kept):
         found = known.get((receipt.chat_id, receipt.whatsapp_id))
         if found is not None:
             events += apply_receipt(session, found.chat, found.row, ReceiptKind(receipt.kind), receipt.at)
@@ -106,16 +105,21 @@ def _match_receipts(session: Session, new: Sequence[Known]) -> list[NewEvent]:
     return events
 
 
+def _in_order(kept: Iterable[ReceiptRow]) -> list[ReceiptRow]:
+    return sorted(kept, key=lambda one: list(ReceiptKind).index(ReceiptKind(one.kind)))
+
+
 # ---------------------------------------------------------------- receipts that come in
 
 
 def record_receipts(
-    session: Session, business_id: str, connection_id: str, receipts: Sequence[Receipt]
+    session: Session, connection_id: str, receipts: Sequence[Receipt], chat_ids: Mapping[str, str]
 ) -> list[NewEvent]:
-    """Receipts prove what became of messages; those whose message is not known yet are kept for it."""
-    chat_ids = find_each(session, business_id, {jid for receipt in receipts for jid in _names(receipt)})
-    told = [(receipt, chat_id) for receipt in receipts for chat_id in _first_known(_names(receipt), chat_ids)]
-    chats = lock_chats(session, chat_ids.values())
+    """Receipts prove what became of messages; those whose message is not known yet are kept for it. chat_ids: of the
+    customers that are known, by JID.
+    """
+    told = [(receipt, chat_ids[receipt.jid]) for receipt in receipts if receipt.jid in chat_ids]
+    chats = lock_chats(session, {chat_id for _, chat_id in told})
     rows = _lock_rows(session, connection_id, told)
     events: list[NewEvent] = []
     for receipt, chat_id in told:
@@ -127,15 +131,6 @@ def record_receipts(
                 _keep(session, connection_id, chat_id, whatsapp_id, receipt)
     session.flush()
     return events
-
-
-def _names(receipt: Receipt) -> tuple[str, ...]:
-    return (receipt.jid, *receipt.also_known_as)
-
-
-def _first_known(jids: Sequence[str], chat_ids: Mapping[str, str]) -> Sequence[str]:
-    """The chat of the first of them that has one."""
-    return [chat_ids[jid] for jid in jids if jid in chat_ids][:1]
 
 
 def _lock_rows(
@@ -166,3 +161,27 @@ def _keep(session: Session, connection_id: str, chat_id: str, whatsapp_id: str, 
             at=receipt.at,
         )
     )
+
+
+# ---------------------------------------------------------------- two chats that become one
+
+
+def move_receipts(session: Session, chat: ChatRow, other_id: str) -> list[NewEvent]:
+    """What is kept for a chat that has become part of this one, which is locked: applied where its message is there."""
+    kept = session.scalars(select(ReceiptRow).where(col(ReceiptRow.chat_id).in_([chat.id, other_id]))).all()
+    ids = {receipt.whatsapp_id for receipt in kept}
+    rows = session.scalars(
+        select(MessageRow).where(col(MessageRow.chat_id) == chat.id, col(MessageRow.whatsapp_id).in_(ids))
+    )
+    messages = {(row.connection_id, row.whatsapp_id): row for row in rows}
+    events: list[NewEvent] = []
+    for receipt in _in_order(kept):
+        row = messages.get((receipt.connection_id, receipt.whatsapp_id))
+        if row is not None:
+            events += apply_receipt(session, chat, row, ReceiptKind(receipt.kind), receipt.at)
+        elif receipt.chat_id == other_id:
+            session.merge(ReceiptRow(**{**receipt.model_dump(), "chat_id": chat.id}))
+        if row is not None or receipt.chat_id == other_id:
+            session.delete(receipt)
+    session.flush()
+    return events

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col
 
 from boton.domain.pacing import WaitReason
@@ -41,6 +43,8 @@ _CHATS_AT_ONCE = 500
 _AT_ONCE = 50
 """Recipients of a send that is accepted in one transaction."""
 
+_TRIES = 3
+
 _CHATS = select_with_chats(col(ChatRow.id), col(ChatRow.jid), col(ChatRow.known))
 """Built once: building the statements of an acceptance took a third of its time (measured)."""
 
@@ -57,6 +61,13 @@ class SqlSendStore:
         """A bulk's chats come first, some at a time, so that it does not keep other writers waiting for long."""
         if len(new.recipients) <= _AT_ONCE:
             return await self._db.write(lambda session: _accept_at_once(session, new, idempotency))
+        for _ in range(_TRIES):
+            with suppress(IntegrityError):
+                return await self._accept_bulk(new, idempotency)
+        return await self._accept_bulk(new, idempotency)
+
+    async def _accept_bulk(self, new: NewSend, idempotency: IdempotencyKey | None) -> AcceptedSend:
+        """Raises IntegrityError where a chat that was found has become part of another before the send was stored."""
         number = await self._db.read(lambda session: fetch_active(session, new.business_id))
         chats: dict[str, KnownChat] = {}
         for start in range(0, len(new.recipients), _CHATS_AT_ONCE):

@@ -47,7 +47,7 @@ def is_stale(session: Session, turn: TurnRow) -> bool:
     if not _is_overtaken(session, turn):
         return False
     may_be = turn.recomposed < RECOMPOSED or not is_written(session, turn)
-    return may_be and not _has_effects(session, turn) and not _is_said(session, turn)
+    return may_be and not has_effects(session, turn) and not _is_said(session, turn)
 
 
 def is_written(session: Session, turn: TurnRow) -> bool:
@@ -66,7 +66,7 @@ def is_aimless(session: Session, turn: TurnRow, reply: MessageRow) -> bool:
 def may_take_back(session: Session, turn: TurnRow) -> bool:
     """Whether nothing of a closed reply was said yet, and nothing has followed from it."""
     closed_reply = turn.status == TurnStatus.CLOSED and occasion_of(turn) is Occasion.REPLY
-    return closed_reply and not _has_effects(session, turn) and not _is_said(session, turn)
+    return closed_reply and not has_effects(session, turn) and not _is_said(session, turn)
 
 
 def drop(turn: TurnRow, reason: str, now: datetime) -> None:
@@ -95,8 +95,10 @@ def _is_overtaken(session: Session, turn: TurnRow) -> bool:
     return ask(session, _NEWER, chat_id=turn.chat_id, id=turn.trigger_id).first() is not None
 
 
-def _has_effects(session: Session, turn: TurnRow) -> bool:
-    """Of an open turn only what its tools have done already: their effects come when it closes."""
+def has_effects(session: Session, turn: TurnRow) -> bool:
+    """Whether something has followed from it: of an open turn only what its tools have done already, because their
+    effects come when it closes.
+    """
     effects = ask(session, _EFFECTS, turn_id=turn.id).scalars()
     return any(effect is None or turn.status != TurnStatus.OPEN for effect in effects)
 

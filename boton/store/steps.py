@@ -19,6 +19,7 @@ from boton.domain.messages import (
     MessageStatus,
     check_transition,
 )
+from boton.store.engine import Overtaken
 from boton.store.follow_ups import cancel_planned
 from boton.store.tables import ChatRow, ConversationRow, MessageRow
 
@@ -41,8 +42,18 @@ SQLAlchemy longer than running it (measured).
 
 
 def lock_chat(session: Session, chat_id: str) -> ChatRow:
-    """The chat's row, locked until the transaction ends: takeover, flags and claims of one chat take turns."""
-    row: ChatRow = session.scalars(_CHAT, {"id": chat_id}).one()
+    """The chat's row, locked until the transaction ends: takeover, flags and claims of one chat take turns. Raises
+    Overtaken when it has become part of another since it was read of.
+    """
+    row = find_locked(session, chat_id)
+    if row is None:
+        raise Overtaken
+    return row
+
+
+def find_locked(session: Session, chat_id: str) -> ChatRow | None:
+    """The same; None: there is no such chat any more."""
+    row: ChatRow | None = session.scalars(_CHAT, {"id": chat_id}).one_or_none()
     return row
 
 
@@ -52,8 +63,14 @@ def lock_message(session: Session, message_id: str) -> MessageRow | None:
 
 
 def lock_chats(session: Session, chat_ids: Iterable[str]) -> dict[str, ChatRow]:
-    """Several chats, as `lock_chat` locks one; in the order of their ids, in which others lock them too."""
-    return {row.id: row for row in session.scalars(_CHATS, {"ids": list(set(chat_ids))})}
+    """Several chats, as `lock_chat` locks one; in the order of their ids, in which others lock them too. Raises
+    Overtaken.
+    """
+    ids = set(chat_ids)
+    rows = {row.id: row for row in session.scalars(_CHATS, {"ids": list(ids)})}
+    if len(rows) < len(ids):
+        raise Overtaken
+    return rows
 
 
 def lock_ahead(session: Session, chats: ColumnElement[bool]) -> None:

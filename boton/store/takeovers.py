@@ -28,7 +28,7 @@ def take_over(session: Session, chat: ChatRow, at: datetime, now: datetime) -> l
         return []
     chat.taken_over_at, chat.takeover_until = at, until
     chat.handed_off_at = chat.handed_off_reason = None
-    _silence_bot(session, chat, now)
+    silence_bot(session, chat, now)
     return [] if already_held else [_taken_over_event(chat, until, now)]
 
 
@@ -49,7 +49,7 @@ _DRAFTS = (
 )
 
 
-def _silence_bot(session: Session, chat: ChatRow, now: datetime) -> None:
+def silence_bot(session: Session, chat: ChatRow, now: datetime) -> None:
     """The human has dealt with what is there: it is answered neither now nor once the chat is the bot's again."""
     ask(session, _LEAVE_TO_HUMAN, of_chat=chat.id)
     for row in session.scalars(_DRAFTS, {"chat_id": chat.id}):

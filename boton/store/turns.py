@@ -23,12 +23,12 @@ from boton.store.bulk import insert_rows
 from boton.store.closing import close, connection_of, fail
 from boton.store.columns import storable
 from boton.store.dialogues import expire, find_open, is_owed, next_timer, note, timer_after_drafts
-from boton.store.engine import Database
+from boton.store.engine import Database, Overtaken
 from boton.store.events import append_events
 from boton.store.inserts import insert_into
 from boton.store.owing import drafts_of, find_by_trigger, find_turn
 from boton.store.rows import to_chat
-from boton.store.steps import lock_ahead, lock_chat
+from boton.store.steps import find_locked, lock_ahead, lock_chat
 from boton.store.tables import BusinessRow, ChatRow, MessageRow, RoundRow, ToolCallRow, TurnRow
 from boton.store.token_days import count_tokens, is_budget_used
 
@@ -65,7 +65,9 @@ class SqlTurnStore:
 
 
 def _advance(session: Session, chat_id: str, now: datetime) -> ChatStep:
-    chat = lock_chat(session, chat_id)
+    chat = find_locked(session, chat_id)
+    if chat is None:
+        return ChatStep(state="gone")
     turn = find_turn(session, chat, now)
     events = expire(session, chat, now) if turn is None else []
     if turn is not None and is_budget_used(session, session.get_one(BusinessRow, chat.business_id), now):
@@ -225,7 +227,7 @@ _TURN = (
 def _lock_turn(session: Session, turn_id: str) -> tuple[TurnRow, ChatRow]:
     found = session.execute(_TURN, {"id": turn_id}).one_or_none()
     if found is None:
-        raise NotFound("turn", turn_id)
+        raise NotFound("turn", turn_id) if session.get(TurnRow, turn_id) is None else Overtaken
     return found[1], found[0]
 
 
@@ -259,6 +261,8 @@ def _fetch_call(session: Session, key: CallKey) -> tuple[ToolCall, TurnBrief] | 
     if row is None or row.answer is not None:
         return None
     turn = session.get_one(TurnRow, key.turn_id)
+    if turn.status == TurnStatus.DROPPED:
+        return None
     chat = session.get_one(ChatRow, turn.chat_id)
     return to_call(row), read_brief(session, chat, turn, connection_of(session, turn))
 

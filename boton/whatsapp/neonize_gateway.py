@@ -160,15 +160,15 @@ class NeonizeGateway:
                 return outcome
             await self._session.wait_for_news(number, heard, left)
 
-    async def is_on_whatsapp(self, jid: str) -> bool:
+    async def find_on_whatsapp(self, jid: str) -> Sequence[str]:
         """Who was found once is not asked for again: WhatsApp counts such questions."""
         client, number = await self._session.ready()
         address = to_address(jid)
         if address.endswith(LID_SERVER):
-            return True
-        if await ask_store(partial(number.addresses.find_canonical, address)) is not None:
-            return True
-        return await self._look_up(client, number, address) is not None
+            return (address,)
+        canonical = await ask_store(partial(number.addresses.find_canonical, address))
+        canonical = canonical or await self._look_up(client, number, address)
+        return () if canonical is None else (address, canonical)
 
     async def _look_up(self, client: NeonizeClient, number: Number, address: str) -> str | None:
         """How WhatsApp calls a number (Argentina and Mexico write theirs in two ways), from now on remembered."""

@@ -74,12 +74,13 @@ class SimulatorGateway:
     async def find_outcome(self, attempt: Attempt) -> Outcome:
         return await self._ask("POST", "/outcome", parse_outcome, {"epoch": self._epoch, "attempt": attempt.id})
 
-    async def is_on_whatsapp(self, jid: str) -> bool:
+    async def find_on_whatsapp(self, jid: str) -> Sequence[str]:
         try:
             number = to_number(jid)
         except RecipientRefused:
-            return True  # a LID, which the simulated network does not know: sending to it tells
-        return await self._ask("POST", "/lookup", parse_registered, {"epoch": self._epoch, "number": number})
+            return (jid,)  # a LID, which the simulated network does not know: sending to it tells
+        is_there = await self._ask("POST", "/lookup", parse_registered, {"epoch": self._epoch, "number": number})
+        return (jid,) if is_there else ()
 
     async def show_typing(self, jid: str, seconds: float) -> None:
         with contextlib.suppress(SendError):

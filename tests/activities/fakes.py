@@ -31,6 +31,7 @@ class ScriptedGateway:
         self.tried: list[Attempt] = []
         self.wire: list[Attempt] = []
         self.absent: set[str] = set()
+        self.also_known_as: dict[str, tuple[str, ...]] = {}
         self.looked_up: list[str] = []
         self.look_ups: deque[Exception] = deque()
         self.typed: list[tuple[str, float]] = []
@@ -83,11 +84,11 @@ class ScriptedGateway:
 
     async def prove_connected(self) -> None: ...
 
-    async def is_on_whatsapp(self, jid: str) -> bool:
+    async def find_on_whatsapp(self, jid: str) -> Sequence[str]:
         self.looked_up.append(jid)
         if self.look_ups:
             raise self.look_ups.popleft()
-        return jid not in self.absent
+        return () if jid in self.absent else (jid, *self.also_known_as.get(jid, ()))
 
     async def show_typing(self, jid: str, seconds: float) -> None:
         self.typed.append((jid, seconds))
@@ -125,8 +126,8 @@ class OutboxBehind:
     async def preview_messages(self, message_ids: Sequence[str]) -> Sequence[Preview]:
         return await self._store.preview_messages(message_ids)
 
-    async def note_recipient(self, message_id: str, now: datetime, *, registered: bool) -> None:
-        await self._store.note_recipient(message_id, now, registered=registered)
+    async def note_recipient(self, message_id: str, known_as: Sequence[str], now: datetime) -> Sequence[str]:
+        return await self._store.note_recipient(message_id, known_as, now)
 
     async def close_slow_lane(
         self, connection_id: str, epoch: int, code: str, until: datetime | None, now: datetime
@@ -221,6 +222,7 @@ class Watcher:
         self.results: list[Result] = []
         self.closures: list[Closure] = []
         self.lost = 0
+        self.to_look_at: list[str] = []
 
     def settled(self, result: Result, seconds: float) -> None:
         assert seconds >= 0
@@ -231,6 +233,9 @@ class Watcher:
 
     def lost_ownership(self) -> None:
         self.lost += 1
+
+    def merged(self, chat_ids: Sequence[str]) -> None:
+        self.to_look_at += chat_ids
 
 
 class ScriptedModel:

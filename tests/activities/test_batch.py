@@ -16,11 +16,13 @@ from activities import courier as couriers
 from activities import pacer as pacers
 from activities.pacer import Pacer, Turn
 from activities.sending import BatchStep, SendBatch, SendingActivities
+from boton.domain.chats import ChatChange
 from boton.domain.gateway import Attempt
 from boton.domain.messages import Lane, MessageStatus
 from boton.domain.sends import AcceptedSend, SendCategory, SendKind
 from boton.errors import ConnectionAway, NumberRefused, SessionReplaced
 from boton.ports import Page
+from boton.store.chats import SqlChatStore
 from boton.store.engine import Database
 from boton.store.sends import SqlSendStore
 from boton.store.tables import MessageRow
@@ -53,11 +55,11 @@ class Overtaken(ScriptedGateway):
         super().__init__()
         self._database = database
 
-    async def is_on_whatsapp(self, jid: str) -> bool:
+    async def find_on_whatsapp(self, jid: str) -> Sequence[str]:
         if not self.looked_up:
             cancelled = update(MessageRow).where(col(MessageRow.jid) == jid).values(status="cancelled")
             await self._database.write(lambda session: session.execute(cancelled) and None)
-        return await super().is_on_whatsapp(jid)
+        return await super().find_on_whatsapp(jid)
 
 
 def sent_to(attempts: Sequence[Attempt]) -> list[str]:
@@ -285,6 +287,20 @@ async def test_look_up_while_whatsapp_is_away_is_tried_again(bench: Bench) -> No
     bench.gateway.look_ups.extend(ConnectionAway("away") for _ in range(3))
     assert await run_batch(bench.sending(bench.fresh_pacer()), send) == BatchStep(state="done", settled=2)
     assert bench.gateway.looked_up.count(send.recipients[0].jid) == 4
+
+
+async def test_look_up_that_finds_the_recipient_in_another_chat_heeds_what_holds_there(bench: Bench) -> None:
+    await bench.pace(**GAPS)
+    new = a_send(bench.business, ["5491100000001", "5491100000002"], category=SendCategory.MARKETING)
+    send = await SqlSendStore(bench.database).accept_send(new)
+    first, second = send.recipients
+    change = ChatChange(opted_out=True)
+    await SqlChatStore(bench.database).change_chat(bench.business.id, "1029384756@lid", change, bench.clock())
+    bench.gateway.also_known_as[first.jid] = ("1029384756@lid",)
+    await run_batch(bench.sending(bench.fresh_pacer()), send)
+    assert sent_to(bench.gateway.wire) == [second.jid]
+    assert await bench.statuses(send) == ["failed", "sent"]
+    assert bench.watcher.to_look_at == []
 
 
 async def test_session_replaced_during_a_look_up_tells_the_link(bench: Bench) -> None:

@@ -248,16 +248,16 @@ async def test_forgetful_network_says_that_it_cannot_tell(world: World, gateway:
 async def test_gateway_knows_who_is_on_whatsapp(world: World, gateway: WhatsAppGateway) -> None:
     here, gone = world.new_customer(online=False), world.new_customer(registered=False)
 
-    assert await gateway.is_on_whatsapp(here)
-    assert not await gateway.is_on_whatsapp(gone)
+    assert here in await gateway.find_on_whatsapp(here)
+    assert not await gateway.find_on_whatsapp(gone)
 
     world.change_customer(gone, registered=True)
-    assert await gateway.is_on_whatsapp(gone)
+    assert await gateway.find_on_whatsapp(gone)
     assert world.received(here) == world.received(gone) == []
 
 
 async def test_who_is_known_by_lid_only_is_taken_to_be_on_whatsapp(gateway: WhatsAppGateway) -> None:
-    assert await gateway.is_on_whatsapp("1029384756@lid")
+    assert list(await gateway.find_on_whatsapp("1029384756@lid")) == ["1029384756@lid"]
 
 
 # ------------------------------------------------------------ epochs
@@ -283,7 +283,7 @@ async def test_replaced_session_can_do_nothing(world: World, gateway: WhatsAppGa
         gateway.send_text(attempt),
         gateway.read_events(0, 5),
         gateway.find_outcome(attempt),
-        gateway.is_on_whatsapp(attempt.jid),
+        gateway.find_on_whatsapp(attempt.jid),
     ):
         with pytest.raises(SessionReplaced):
             await request
@@ -483,7 +483,7 @@ async def test_offline_network_is_connection_away(world: World, gateway: WhatsAp
         waiting,
         gateway.send_text(attempt),
         gateway.find_outcome(attempt),
-        gateway.is_on_whatsapp(attempt.jid),
+        gateway.find_on_whatsapp(attempt.jid),
         gateway.read_events(0, 0),
         gateway.open(1),
     ):
@@ -518,7 +518,7 @@ async def test_connection_lost_before_the_request_does_nothing(world: World, gat
     for request in (
         gateway.send_text(attempt),
         gateway.find_outcome(attempt),
-        gateway.is_on_whatsapp(attempt.jid),
+        gateway.find_on_whatsapp(attempt.jid),
         gateway.read_events(0, 0),
     ):
         with pytest.raises(ConnectionAway):

@@ -167,7 +167,7 @@ class Stage:
         return draft
 
     async def change(self, number: str = NUMBER, *, now: datetime = NOW, **change: Any) -> None:
-        await self.chats.change_chat(self.business.id, jid_of(number), ChatChange(**change), now)
+        await self.chats.change_chat(self.business.id, to_jid(number), ChatChange(**change), now)
 
     # ---------------------------------------------------------------- what the store holds
 
@@ -188,7 +188,7 @@ class Stage:
         return sorted(await self.all(MessageRow), key=lambda row: row.id)
 
     async def chat(self, number: str = NUMBER) -> ChatRow:
-        jid = number if "@" in number else jid_of(number)
+        jid = to_jid(number)
         (alias,) = [one for one in await self.all(AliasRow) if (one.business_id, one.jid) == (self.business.id, jid)]
         (row,) = [one for one in await self.all(ChatRow) if one.id == alias.chat_id]
         return row
@@ -247,6 +247,11 @@ def typed(text: str = "te llamo", *, number: str = NUMBER, when: datetime = NOW,
 
 def receipt(kind: str, *whatsapp_ids: str, number: str = NUMBER, when: datetime = NOW) -> Receipt:
     return Receipt(jid=jid_of(number), whatsapp_ids=whatsapp_ids, kind=ReceiptKind(kind), at=when)
+
+
+def to_jid(name: str) -> str:
+    """Of a number, or a JID as it is."""
+    return name if "@" in name else jid_of(name)
 
 
 def numbers(count: int) -> Sequence[str]:

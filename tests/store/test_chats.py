@@ -71,7 +71,9 @@ async def test_chat_that_is_there_is_found_again(database: Database) -> None:
 async def test_lid_becomes_an_alias_of_the_phone_number(database: Database, chats: SqlChatStore) -> None:
     business, _ = await a_business(database)
     chat_id = (await _ensure(database, business.id, [JUAN]))[JUAN]
-    await database.write(lambda session: add_aliases(session, business.id, chat_id, ["1029384756@lid", JUAN]))
+    await database.write(
+        lambda session: add_aliases(session, business.id, dict.fromkeys(["1029384756@lid", JUAN], chat_id))
+    )
     assert (await chats.fetch_chat(business.id, "1029384756@lid")).jid == JUAN
     assert (await _ensure(database, business.id, ["1029384756@lid"])) == {"1029384756@lid": chat_id}
     assert await _tally(database, business.id) == Tally(chats=1)
@@ -80,7 +82,7 @@ async def test_lid_becomes_an_alias_of_the_phone_number(database: Database, chat
 async def test_alias_keeps_leading_to_its_first_chat(database: Database) -> None:
     business, _ = await a_business(database)
     ids = await _ensure(database, business.id, [JUAN, "1029384756@lid"])
-    await database.write(lambda session: add_aliases(session, business.id, ids[JUAN], ["1029384756@lid"]))
+    await database.write(lambda session: add_aliases(session, business.id, {"1029384756@lid": ids[JUAN]}))
     found = await database.read(lambda session: find_chat_id(session, business.id, ["1029384756@lid", JUAN]))
     assert found == ids["1029384756@lid"]
 

@@ -133,7 +133,15 @@ async def test_lid_and_phone_number_are_one_chat(database: Database) -> None:
     await stage.receive(incoming(jid=LID, also_known_as=(JID,)), incoming(), incoming(jid=LID))
     assert len(await stage.all(ChatRow)) == 1
     assert (await stage.chat(LID)).message_count == 3
+    assert (await stage.chat(LID)).jid == JID
+
+
+async def test_chat_known_by_its_lid_alone_is_shown_by_the_number_once_it_is_told(database: Database) -> None:
+    stage = await set_stage(database)
+    await stage.receive(incoming(jid=LID))
     assert (await stage.chat(LID)).jid == LID
+    await stage.receive(replace(receipt("read", "W1"), also_known_as=(LID,)))
+    assert (await stage.chat(LID)).jid == (await stage.chat()).jid == JID
 
 
 async def test_customer_known_by_number_is_found_by_a_new_lid(database: Database) -> None:

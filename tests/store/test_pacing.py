@@ -360,10 +360,10 @@ async def test_stranger_is_looked_up_before_they_are_written_to(database: Databa
     assert (await stage.claim_some(accepted.send.id, 1))[0].message_id == first
     asked = Idle(why="check", message_ids=(second,), jid=jid_of(numbers(2)[0]))
     assert await stage.step(accepted.send.id) == asked
-    await stage.outbox.note_recipient(second, at(1), registered=False)
+    await stage.outbox.note_recipient(second, (), at(1))
     row = await stage.message(second)
     assert (row.status, row.error_code) == ("failed", "not_on_whatsapp")
-    await stage.outbox.note_recipient(third, at(2), registered=True)
+    await stage.outbox.note_recipient(third, [jid_of(numbers(2)[1])], at(2))
     assert (await stage.claim_some(accepted.send.id, 1, now=at(3)))[0].message_id == third
     again = await stage.accept(numbers(2)[1], category=MARKETING)
     assert isinstance(await stage.advance(again.send.id), Attempt)
@@ -375,7 +375,7 @@ async def test_stranger_who_is_not_there_ends_the_opening_and_its_conversation_u
     step = await stage.step(accepted.send.id)
     assert isinstance(step, Idle)
     assert (step.why, step.jid) == ("check", jid_of(NUMBER))
-    await stage.outbox.note_recipient(step.message_ids[0], at(1), registered=False)
+    await stage.outbox.note_recipient(step.message_ids[0], (), at(1))
     assert await stage.step(accepted.send.id) == Idle(why="done")
     (ended,) = await stage.told(EventType.CONVERSATION_ENDED)
     assert ended.data["conversationId"] == accepted.recipients[0].conversation_id
@@ -385,8 +385,8 @@ async def test_what_is_learnt_of_a_recipient_too_late_changes_no_message(databas
     stage = await _set(database)
     accepted = await stage.accept()
     attempt = await stage.claim(accepted.send.id)
-    await stage.outbox.note_recipient(attempt.message_id, at(1), registered=False)
-    await stage.outbox.note_recipient("msg_0", at(1), registered=False)
+    await stage.outbox.note_recipient(attempt.message_id, (), at(1))
+    await stage.outbox.note_recipient("msg_0", (), at(1))
     assert await stage.status(accepted) is MessageStatus.SENDING
 
 

@@ -20,16 +20,16 @@ from sqlmodel import Session
 
 from boton.domain.connections import Gateway
 from boton.domain.events import EventType, NewEvent
-from boton.domain.gateway import Attempt, GatewayEvent
+from boton.domain.gateway import Attempt, GatewayEvent, Inbound
 from boton.domain.linking import LinkRequest
 from boton.domain.messages import Lane, MessageStatus
-from boton.domain.sends import AcceptedSend, NewRecipient, Send, SendKind, SendStatus
+from boton.domain.sends import AcceptedSend, NewRecipient, Send, SendCategory, SendKind, SendStatus
 from boton.errors import Conflict, StaleEpoch
-from boton.ports import Idle
+from boton.ports import Idle, Page
 from boton.store.engine import Database, Work, open_database
 from boton.store.events import append_events
 from boton.store.linking import SqlLinkingStore
-from boton.store.tables import SendRow, TurnRow
+from boton.store.tables import ChatRow, SendRow, TurnRow
 from tests.store.builders import NOW, at, jid_of
 from tests.store.stage import NUMBER, OTHER, Stage, incoming, not_sent, numbers, receipt, sent, set_stage, typed
 
@@ -709,3 +709,108 @@ async def test_two_who_link_at_once_take_turns(two: Two) -> None:
     )
     active = await two.quick.connections.list_active_connections()
     assert [one.phone for one in active if one.business_id == business_id] == [wanted[1].phone]
+
+
+# -------------------------------------------------------------------- two chats that become one
+
+
+LID = "1029384756@lid"
+
+
+async def _two_chats_of_one(stage: Stage) -> str:
+    """The id of the chat that will be gone."""
+    await stage.receive(incoming(jid=LID), incoming("BAJA", jid=LID))
+    await stage.change(NUMBER, name="Juan")
+    return (await stage.chat(NUMBER)).id
+
+
+def _proof() -> Inbound:
+    return incoming("soy yo", also_known_as=(LID,))
+
+
+async def _is_one(stage: Stage) -> bool:
+    """Whether all that is there is in the one chat."""
+    (chat,) = await stage.all(ChatRow)
+    return {row.chat_id for row in await stage.messages()} == {chat.id}
+
+
+async def test_claim_waits_for_a_merge_and_heeds_what_holds_in_the_other_chat(two: Two) -> None:
+    await _two_chats_of_one(two.quick)
+    accepted = await two.quick.accept(NUMBER, OTHER, category=SendCategory.MARKETING)
+    _, attempts = await two.race(two.slow.receive(_proof()), two.quick.claim_some(accepted.send.id, 2))
+    assert [attempt.jid for attempt in attempts] == [jid_of(OTHER)]
+    assert (await two.quick.message(accepted.recipients[0].message_id)).error_code == "opted_out"
+
+
+async def test_merge_waits_for_a_claim_and_takes_what_is_on_its_way(two: Two) -> None:
+    await _two_chats_of_one(two.quick)
+    accepted = await two.quick.accept(NUMBER)
+    attempt, _ = await two.race(two.slow.claim(accepted.send.id), two.quick.receive(_proof()))
+    await two.quick.record(sent(attempt))
+    assert await two.quick.status(accepted) is MessageStatus.SENT
+    assert await _is_one(two.quick)
+
+
+async def test_result_waits_for_a_merge_and_is_recorded_in_the_chat_that_is_left(two: Two) -> None:
+    await _two_chats_of_one(two.quick)
+    accepted = await two.quick.accept(NUMBER)
+    attempt = await two.quick.claim(accepted.send.id)
+    await two.race(two.slow.receive(_proof()), two.quick.record(sent(attempt)))
+    assert await two.quick.status(accepted) is MessageStatus.SENT
+    assert await _is_one(two.quick)
+
+
+async def test_reply_of_a_chat_that_is_merged_meanwhile_is_the_other_chats_to_send(two: Two) -> None:
+    await two.quick.receive(incoming(jid=LID), incoming(jid=LID))
+    await two.quick.receive(incoming())
+    draft = await two.quick.answer()
+    _, claimed = await two.race(two.slow.receive(_proof()), two.quick.claim_message(draft, now=at(1)))
+    assert claimed is None
+    step = await two.quick.look(LID, now=at(1))
+    assert step.brief is not None
+    assert (await two.quick.message(draft)).error_code == "superseded"
+
+
+@pytest.mark.parametrize("many", [1, 60], ids=["one", "a bulk"])
+async def test_send_that_is_accepted_beside_a_merge_is_the_chats_that_is_left(two: Two, many: int) -> None:
+    await _two_chats_of_one(two.quick)
+    recipients = [NUMBER, *numbers(many)][:many]
+    await two.race(two.slow.receive(_proof()), two.quick.accept(*recipients))
+    found, _ = await two.quick.sends.list_sends(two.quick.business.id, Page(page=0, page_size=5))
+    assert [send.total for send in found] == [many]
+    assert len(await two.quick.all(ChatRow)) == many
+
+
+async def test_merge_waits_for_a_send_that_is_being_accepted(two: Two) -> None:
+    await _two_chats_of_one(two.quick)
+    await two.race(two.slow.accept(NUMBER), two.quick.receive(_proof()))
+    assert await _is_one(two.quick)
+
+
+async def test_answer_of_the_model_waits_for_a_merge_and_is_not_said(two: Two) -> None:
+    await two.quick.receive(incoming(jid=LID), incoming(jid=LID))
+    await two.quick.receive(incoming())
+    brief = await two.quick.open_turn()
+    _, step = await two.race(two.slow.receive(_proof()), two.quick.say(brief, "¡Hola!"))
+    assert step.state == "think"
+    assert {row.status for row in await two.quick.messages()} == {"received"}
+
+
+async def test_patch_waits_for_a_merge_and_holds_in_the_chat_that_is_left(two: Two) -> None:
+    await _two_chats_of_one(two.quick)
+    await two.race(two.slow.receive(_proof()), two.quick.change(NUMBER, untouchable=True))
+    assert (await two.quick.chat(LID)).untouchable
+
+
+async def test_look_waits_for_a_merge_and_finds_the_chat_gone(two: Two) -> None:
+    gone = await _two_chats_of_one(two.quick)
+    _, step = await two.race(two.slow.receive(_proof()), two.quick.turns.advance_chat(gone, NOW))
+    assert step.state == "gone"
+
+
+async def test_cancelled_send_waits_for_a_merge_and_ends_its_conversation(two: Two) -> None:
+    await _two_chats_of_one(two.quick)
+    accepted = await two.quick.accept(NUMBER, kind=SendKind.INSTRUCTION)
+    await two.race(two.slow.receive(_proof()), _cancel(two.quick, accepted.send.id))
+    assert await two.quick.status(accepted) is MessageStatus.CANCELLED
+    assert len(await two.quick.told(EventType.CONVERSATION_ENDED)) == 1

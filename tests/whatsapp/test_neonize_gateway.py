@@ -248,14 +248,14 @@ async def test_nothing_is_asked_of_the_library_before_it_is_up_or_after_it_stopp
     with pytest.raises(ConnectionAway):
         await gateway.open(1)
     jid = world.new_customer()
-    for request in (gateway.send_text(attempt_for(jid)), gateway.is_on_whatsapp(jid), gateway.show_typing(jid, 1)):
+    for request in (gateway.send_text(attempt_for(jid)), gateway.find_on_whatsapp(jid), gateway.show_typing(jid, 1)):
         with contextlib.suppress(ConnectionAway):
             await request
     world.set_faults()
     await gateway.open(1)
     await gateway.close()
     played.go.calls.clear()
-    for request in (gateway.send_text(attempt_for(jid)), gateway.is_on_whatsapp(jid), gateway.show_typing(jid, 1)):
+    for request in (gateway.send_text(attempt_for(jid)), gateway.find_on_whatsapp(jid), gateway.show_typing(jid, 1)):
         with contextlib.suppress(ConnectionAway):
             await request
     await asyncio.sleep(0.05)
@@ -609,7 +609,7 @@ async def test_duplicate_events_say_the_same_twice(world: NeonizeWorld, gateway:
 
 async def test_receipt_with_many_ids_is_one_receipt(world: NeonizeWorld, gateway: NeonizeGateway) -> None:
     phone = world.network.phones[world.new_customer().partition("@")[0]]
-    await gateway.is_on_whatsapp(phone.jid)
+    await gateway.find_on_whatsapp(phone.jid)
     ids = [f"3EB0{number}" for number in range(50)]
     world.network.tell(events.receipt(events.source(phone.chat), ids, "READ"))
 
@@ -733,8 +733,9 @@ async def test_canonical_jid_is_asked_for_once_and_used(world: NeonizeWorld, gat
     phone = world.network.add_phone("5491199990000")
     world.network.phones["541199990000"] = phone
 
-    assert await gateway.is_on_whatsapp("541199990000@s.whatsapp.net")
-    assert await gateway.is_on_whatsapp("541199990000@s.whatsapp.net")
+    for _ in range(2):
+        found = await gateway.find_on_whatsapp("541199990000@s.whatsapp.net")
+        assert list(found) == ["541199990000@s.whatsapp.net", phone.chat]
     await gateway.send_text(attempt_for("541199990000@s.whatsapp.net"))
 
     assert world.network.asked == ["541199990000"]
@@ -745,7 +746,7 @@ async def test_canonical_jid_is_asked_for_once_and_used(world: NeonizeWorld, gat
 async def test_canonical_jid_outlives_a_connection_away(world: NeonizeWorld, gateway: NeonizeGateway) -> None:
     phone = world.network.phones["541199990000"] = world.network.add_phone("5491199990000")
     jid = "541199990000@s.whatsapp.net"
-    assert await gateway.is_on_whatsapp(jid)
+    assert await gateway.find_on_whatsapp(jid)
     world.set_faults(disconnectRate=1.0)
     with pytest.raises(ConnectionAway):
         await gateway.send_text(attempt_for(jid))
@@ -776,7 +777,7 @@ async def test_second_try_of_an_attempt_proves_it_to_be_sent(
 ) -> None:
     """A refused try leaves a trace too, under the same secret."""
     customer = world.new_customer(online=False)
-    assert await gateway.is_on_whatsapp(customer)
+    assert await gateway.find_on_whatsapp(customer)
     faults = iter(["rejectRate", "loseAckRate"])
     expected = [next(faults)]
 
@@ -801,7 +802,7 @@ async def test_second_try_of_an_attempt_proves_it_to_be_sent(
 
 async def test_stale_address_is_looked_up_anew_once(world: NeonizeWorld, gateway: NeonizeGateway) -> None:
     customer = world.new_customer()
-    assert await gateway.is_on_whatsapp(customer)
+    assert await gateway.find_on_whatsapp(customer)
     world.set_faults(rejectRate=1.0, rejectCode=479)
 
     with pytest.raises(RecipientRefused) as refusal:

@@ -226,6 +226,32 @@ async def test_tools_of_a_round_are_run_before_the_chat_goes_on(stage: Stage) ->
     assert len(stage.script.calls["advance_chat"]) == 3
 
 
+@pytest.mark.parametrize("in_hand", [False, True], ids=["at once", "after what it had in hand"])
+async def test_chat_that_has_become_part_of_another_ends_its_run(stage: Stage, in_hand: bool) -> None:
+    """What it had in hand is the other chat's by then, and claimed once, whoever sends it."""
+    chat_id = stage.id("cht")
+    if in_hand:
+        stage.script.will("advance_chat", send(stage, "msg_1"))
+    stage.script.will("advance_chat", NextStep(state="gone"))
+    await stage.starter.look_at_chat(chat_id, BUSINESS)
+    if in_hand:
+        await until(lambda: stage.script.calls["send_messages"])
+        await stage.starter.look_at_chat(chat_id, BUSINESS)
+    handle = stage.handle(names.chat_workflow(chat_id))
+    assert await asyncio.wait_for(handle.result(), 20) == int(in_hand)
+    assert "part" in await stage.details(names.chat_workflow(chat_id), lambda told: "gone" in told)
+
+
+async def test_look_that_comes_too_late_for_a_chat_that_is_gone_ends_at_once(stage: Stage) -> None:
+    chat_id = stage.id("cht")
+    stage.script.will("advance_chat", NextStep(state="gone"), NextStep(state="gone"))
+    for _ in range(2):
+        await stage.starter.look_at_chat(chat_id, BUSINESS)
+        await asyncio.wait_for(stage.handle(names.chat_workflow(chat_id)).result(), 20)
+    assert len(stage.script.calls["advance_chat"]) == 2
+    assert stage.script.calls["send_messages"] == []
+
+
 async def test_chat_that_a_human_holds_says_so(stage: Stage) -> None:
     stage.script.will("advance_chat", NextStep(state="rest", holder="human", conversation="waiting"))
     chat_id = stage.id("cht")
