@@ -21,8 +21,10 @@ KEY = Header(
 
 
 def to_idempotency(key: str | None, path: str, body: BaseModel) -> IdempotencyKey | None:
-    """None without a key. Two bodies are the same when they mean the same, however they were written."""
+    """None without a key. Two bodies are the same when they mean the same, however they were written; also when a later
+    version knows more fields.
+    """
     if key is None:
         return None
-    meaning = json.dumps(body.model_dump(mode="json", warnings=False), sort_keys=True).encode()
+    meaning = json.dumps(body.model_dump(mode="json", exclude_defaults=True, warnings=False), sort_keys=True).encode()
     return IdempotencyKey(key=key, path=path, body_hash=hashlib.sha256(meaning).hexdigest())

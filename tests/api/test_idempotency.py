@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
+from api.idempotency import to_idempotency
+from api.schemas.sends import SendRequest
 from tests.api.conftest import JUAN, Clock, FakeStarter, Tenant, check_problem
 
 BODY = {"to": JUAN, "message": "Hola"}
@@ -45,6 +48,23 @@ async def test_another_body_with_the_same_key(tenant: Tenant) -> None:
     answer = await tenant.http.post("/api/v1/send", json={**BODY, "message": "Chau"}, headers={"Idempotency-Key": "k1"})
     assert [error["path"] for error in check_problem(answer, 422)["errors"]] == ["Idempotency-Key"]
     assert await count(tenant) == 1
+
+
+class LaterRequest(SendRequest):
+    """What a later version may make of a request."""
+
+    urgent: bool = False
+
+
+def test_what_is_left_out_means_the_same_and_a_later_versions_fields_change_no_key() -> None:
+    full = {**BODY, "sendAt": None, "variables": None, "category": "transactional", "respectQuietHours": False}
+    hashes = {
+        key.body_hash
+        for model in (SendRequest, LaterRequest)
+        for body in (BODY, full)
+        if (key := to_idempotency("k1", "/api/v1/send", model.model_validate_json(json.dumps(body)))) is not None
+    }
+    assert len(hashes) == 1
 
 
 async def test_twins_at_once_are_one_send(tenant: Tenant) -> None:
