@@ -112,6 +112,16 @@ def test_hourly_recurrence_comes_once_for_all_quiet_hours() -> None:
     assert found == [at(2, 20), at(3, 8), at(3, 9), at(3, 10)]
 
 
+def test_what_quiet_hours_bring_together_is_missed_once() -> None:
+    missed, following = follow(recurring("FREQ=HOURLY;BYMINUTE=0"), QUIET, at(2, 19), at(3, 9))
+    assert (missed, following) == ((at(2, 20), at(3, 8), at(3, 9)), at(3, 10))
+
+
+def test_offset_that_is_due_this_very_moment_is_past() -> None:
+    planned = plan(event(3, 12, 60, 120), None, SIX_HOURS, at(3, 10))
+    assert (times(planned), [one.minutes for one in planned.left_out]) == ([at(3, 11)], [120])
+
+
 # ---------------------------------------------------------------- after a firing
 
 
