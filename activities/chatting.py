@@ -13,16 +13,28 @@ from temporalio.exceptions import ApplicationError
 from activities.payloads import payload
 from activities.thinking import Thinking
 from boton.domain.conversations import TurnBrief
-from boton.errors import ModelBusy, ModelRefused
+from boton.domain.messages import MessageError
+from boton.errors import ModelBusy, ModelError, ModelMalformed, ModelMisconfigured, ModelRefused, ModelUseless
 from boton.ports import CallKey, ChatStep, Toolbox, TurnStore
 
 _LONGEST_PAUSE = timedelta(minutes=2)
+_REASONS: dict[type[ModelError], str] = {
+    ModelBusy: "the language model's server was busy or away for too long",
+    ModelMalformed: "the language model said nothing of use",
+    ModelMisconfigured: "a setting of the language model is wrong: see assistant in GET /status",
+    ModelRefused: "the language model's server does not accept the question",
+    ModelUseless: "the language model said nothing of use",
+}
+_FAILURES = {kind.__name__: MessageError(code=kind.code, detail=detail) for kind, detail in _REASONS.items()}
+"""By the name of the error's class, which is all of it that Temporal keeps."""
+
+_NO_ANSWER = "the language model gave no answer"
 
 
 @payload
 @dataclass(frozen=True, slots=True)
 class AdvanceChat:
-    """Input of `advance_chat` and `give_up_turn`. code: why the turn was given up."""
+    """Input of `advance_chat` and `give_up_turn`. code: why the turn was given up, by the error's class."""
 
     chat_id: str
     code: str = ""
@@ -149,9 +161,10 @@ class ChatActivities:
         except ModelBusy as busy:
             raise _to_retry(busy) from busy
 
-    async def _give_up(self, brief: TurnBrief, code: str) -> None:
-        detail = "the language model gave no answer"
-        await self._turns.fail_turn(brief.turn_id, code or "model_error", detail, self._clock())
+    async def _give_up(self, brief: TurnBrief, name: str) -> None:
+        """name: of the error's class, or a code."""
+        why = _FAILURES.get(name, MessageError(code=name or "model_error", detail=_NO_ANSWER))
+        await self._turns.fail_turn(brief.turn_id, why.code, why.detail, self._clock())
 
 
 def _to_next(step: ChatStep) -> NextStep:

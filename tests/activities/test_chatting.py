@@ -16,6 +16,7 @@ from activities.chatting import AdvanceChat, ChatActivities, ComposeOpenings, Dr
 from activities.thinking import Thinking
 from boton.domain.chats import Holder
 from boton.domain.conversations import MODEL_ROUNDS, TurnBrief
+from boton.domain.events import EventType
 from boton.domain.gateway import GatewayEvent, Inbound
 from boton.domain.sends import AcceptedSend, SendKind
 from boton.domain.tools import ToolCall
@@ -24,6 +25,7 @@ from boton.llm.own_tools import OWN_TOOLS
 from boton.llm.prompts import build_prompt
 from boton.llm.tools import ToolRegistry
 from boton.ports import Prompt
+from boton.store.events import SqlEventStore
 from boton.store.inbox import SqlInboxStore
 from boton.store.sends import SqlSendStore
 from boton.store.tables import MessageRow, TokenDayRow, TurnRow
@@ -182,6 +184,26 @@ async def test_given_up_turn_leaves_the_chat_to_a_human(bench: Bench) -> None:
     step = await advance(activities, chat_id)
     assert len(step.message_ids) == 1
     assert [line.text for line in model.asked[0].brief.history] == ["hola", "¿hola?"]
+
+
+@pytest.mark.parametrize(
+    ("why", "code", "told"),
+    [
+        ("ModelMisconfigured", "model_misconfigured", "see assistant in GET /status"),
+        ("ModelBusy", "model_busy", "busy or away"),
+        ("model_timeout", "model_timeout", "no answer"),
+        ("", "model_error", "no answer"),
+    ],
+)
+async def test_reason_of_a_given_up_turn_is_told(bench: Bench, why: str, code: str, told: str) -> None:
+    chat_id = await a_customer_writes(bench, "hola")
+    activities = chats(bench, ScriptedModel(lambda _: "buenas"))
+    await ActivityEnvironment().run(activities.give_up_turn, AdvanceChat(chat_id, code=why))
+    page = await SqlEventStore(bench.database).list_events(bench.business.id, 0, 10)
+    (handed_off,) = [event.data["reason"] for event in page.events if event.type is EventType.CHAT_HANDED_OFF]
+    assert told in handed_off
+    reason = await bench.database.read(lambda session: session.exec(select(TurnRow)).one().reason)
+    assert reason == code
 
 
 async def test_cancelled_attempt_leaves_its_question_to_the_next_one(bench: Bench) -> None:
