@@ -6,9 +6,12 @@ Importing this module costs about 40 MB of memory: `factory` does so only where 
 from __future__ import annotations
 
 import asyncio
+import json
+from dataclasses import replace
 
 import openai
 
+from boton.domain.tokens import estimate_tokens
 from boton.errors import ModelBusy, ModelError
 from boton.llm.completions import parse_answer
 from boton.llm.failures import translate
@@ -33,7 +36,7 @@ class OpenAIModel(LanguageModel):
         # Raised outside the `except`: what the client raised holds the request, and must not be chained to ours.
         failure: ModelError
         try:
-            return parse_answer(await self._fetch_body(prompt), round=len(prompt.rounds))
+            return _counted(prompt, parse_answer(await self._fetch_body(prompt), round=len(prompt.rounds)))
         except TimeoutError:
             failure = ModelBusy(f"The language model gave no answer within {self._timeout:g} s.")
         except openai.OpenAIError as error:
@@ -52,3 +55,12 @@ class OpenAIModel(LanguageModel):
             )
         content: bytes = response.content
         return content
+
+
+def _counted(prompt: Prompt, answer: ModelAnswer) -> ModelAnswer:
+    """With an estimate where the server does not count: a business's budget must not be endless because of that."""
+    if answer.tokens_in + answer.tokens_out > 0:
+        return answer
+    said = answer.text + "".join(call.name + call.arguments for call in answer.calls)
+    told = json.dumps(to_request(prompt), ensure_ascii=False)
+    return replace(answer, tokens_in=estimate_tokens(told), tokens_out=estimate_tokens(said))

@@ -12,6 +12,7 @@ from email.utils import format_datetime
 import pytest
 
 from boton.domain.messages import Sender
+from boton.domain.tokens import estimate_tokens
 from boton.errors import (
     ModelBusy,
     ModelContextTooLong,
@@ -293,10 +294,11 @@ async def test_thoughts_are_not_for_the_customer(
     assert (await model.answer(ASKED)).text == text
 
 
-async def test_a_server_that_counts_no_tokens(server: ModelServer, model: OpenAIModel) -> None:
+async def test_tokens_are_estimated_where_the_server_counts_none(server: ModelServer, model: OpenAIModel) -> None:
     server.behave = answers({"choices": [{"message": {"content": "Hola"}}], "usage": {"prompt_tokens": None}})
     answer = await model.answer(ASKED)
-    assert (answer.text, answer.tokens_in, answer.tokens_out) == ("Hola", 0, 0)
+    assert (answer.text, answer.tokens_out) == ("Hola", estimate_tokens("Hola"))
+    assert estimate_tokens(ASKED.system) < answer.tokens_in < 3 * estimate_tokens(ASKED.system)
 
 
 async def test_a_server_that_counts_nonsense(server: ModelServer, model: OpenAIModel) -> None:
@@ -311,7 +313,7 @@ async def test_a_server_that_counts_nonsense(server: ModelServer, model: OpenAIM
 async def test_a_server_whose_count_cannot_be_read(server: ModelServer, model: OpenAIModel, usage: object) -> None:
     server.behave = answers({"choices": [{"message": {"content": "Hola"}}], "usage": usage})
     answer = await model.answer(ASKED)
-    assert (answer.text, answer.tokens_in, answer.tokens_out) == ("Hola", 0, 0)
+    assert (answer.text, answer.tokens_out) == ("Hola", estimate_tokens("Hola"))
 
 
 @pytest.mark.parametrize(
