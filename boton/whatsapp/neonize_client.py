@@ -72,6 +72,11 @@ _SENDS = 16
 _ASK_SECONDS = 30.0
 _STOP_SECONDS = 65.0
 _SETTLE_SECONDS = 1.0
+_HISTORY_SECONDS = 15.0
+"""In which the phone begins to hand over its chats. A part that is on its way when the library stops is lost: it is
+acknowledged already. The next ones wait for the link.
+"""
+
 _NUMBERS = count(1)
 _NOTHING, _CONNECTED = 0, 3
 
@@ -286,8 +291,9 @@ async def pair(
     raw.new_device = True
     raw.qr(lambda _, data: pairing.show_qr(data.decode(), lambda number: _ask_code(raw, number)))
     paired = await pairing.wait(await raw.connect())
-    await _bounded(raw.stop(), _STOP_SECONDS)
     await asyncio.to_thread(store.assign, connection_id, paired.jid)
+    await pairing.hear_history(_HISTORY_SECONDS)
+    await _bounded(raw.stop(), _STOP_SECONDS)
     if await asyncio.to_thread(store.find_device, connection_id) is None:
         raise PairingFailed("The linked device is not in the library's database; take it off the phone and try again.")
     return paired

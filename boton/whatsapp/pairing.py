@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from boton.errors import BotonError
+
+_BETWEEN_PARTS = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +55,8 @@ class Pairing:
         self._codes = 0
         self._paired: Paired | None = None
         self._telling: asyncio.Future[None] | None = None
+        self._parts = 0
+        self._part = asyncio.Event()
         self._end: asyncio.Future[Paired] = asyncio.get_running_loop().create_future()
 
     async def wait(self, connecting: asyncio.Future[Any]) -> Paired:
@@ -63,6 +68,17 @@ class Pairing:
             connecting.exception()  # taken note of
             raise PairingFailed("WhatsApp is out of reach, or ended the pairing; try again.")
         raise PairingFailed("Nobody linked the phone in time; ask for a new code.")
+
+    async def hear_history(self, seconds: float) -> None:
+        """The phone hands over its chats right after the link, in parts. Until none has come for a moment; at most so
+        many seconds.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        with contextlib.suppress(TimeoutError):
+            while (left := deadline - loop.time()) > 0:
+                await asyncio.wait_for(self._part.wait(), min(left, _BETWEEN_PARTS) if self._parts else left)
+                self._part.clear()
 
     async def show_qr(self, qr: str, ask_code: Callable[[str], Awaitable[str]]) -> None:
         """A new QR code: the first lives for a minute, the others for 20 seconds. From the first on, a pairing code can
@@ -82,7 +98,7 @@ class Pairing:
             self._fail(PairingFailed(f"The code could not be shown ({type(error).__name__})."))
 
     def hear(self, event: Any) -> None:
-        """An event of the library: the phone's answer, then the first connection."""
+        """An event of the library: the phone's answer, then the first connection, then what the phone hands over."""
         match event.DESCRIPTOR.name:
             case "PairStatus" if event.Status == event.SUCCESS:
                 jid = f"{event.ID.User}:{event.ID.Device}@{event.ID.Server}"
@@ -92,6 +108,9 @@ class Pairing:
                 self._fail(PairingFailed("WhatsApp did not accept the link; try again."))
             case "Connected" if self._paired is not None and not self._end.done():
                 self._end.set_result(self._paired)
+            case "HistorySync":
+                self._parts += 1
+                self._part.set()
 
     def _fail(self, error: PairingFailed) -> None:
         if not self._end.done():

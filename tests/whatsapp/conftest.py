@@ -22,3 +22,9 @@ async def world(played: NeonizeNetwork) -> AsyncIterator[NeonizeWorld]:
     world = played.new_world()
     yield world
     await world.close()
+
+
+@pytest.fixture(autouse=True)
+def _phone_without_chats(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for what a played phone does not hand over."""
+    monkeypatch.setattr("boton.whatsapp.neonize_client._HISTORY_SECONDS", 0.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -82,6 +83,37 @@ async def test_what_comes_in_meanwhile_is_read_by_the_link(desk: Desk) -> None:
     await pairing
     raws = Journal(desk.store.engine("con_new"), "con_new").read(0, 10)
     assert [parse_event(raw.code, raw.payload).Message.conversation for raw in raws] == ["hola"]
+
+
+async def test_history_that_the_phone_hands_over_is_waited_for_and_read_by_the_link(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("boton.whatsapp.neonize_client._HISTORY_SECONDS", 60.0)
+    monkeypatch.setattr("boton.whatsapp.pairing._BETWEEN_PARTS", 0.2)
+    pairing = desk.pair()
+    await desk.shown(1)
+    (session,) = desk.network.sessions
+    desk.scan()
+    await until(lambda: desk.store.find_device("con_new") is not None, 10)
+    assert desk.network.sessions == [session], "it goes on listening"
+    for text in ("dos", "uno"):
+        session.push(history(text))
+
+    async with asyncio.timeout(10):
+        await pairing
+
+    raws = Journal(desk.store.engine("con_new"), "con_new").read(0, 10)
+    told = [parse_event(raw.code, raw.payload).Data.conversations[0].messages[0] for raw in raws]
+    assert [one.message.message.conversation for one in told] == ["dos", "uno"]
+
+
+def history(text: str) -> Any:
+    part = events.pb.HistorySync()
+    key = {"remoteJID": "777@lid", "fromMe": False, "ID": text}
+    old = {"message": {"key": key, "message": {"conversation": text}, "messageTimestamp": 1_700_000_000}}
+    part.Data.syncType = 3
+    part.Data.conversations.add(ID="777@lid", messages=[old])
+    return part
 
 
 async def test_each_code_tells_how_long_it_lives(desk: Desk) -> None:
