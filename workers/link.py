@@ -382,6 +382,8 @@ class Link:
                 recorded = await self._inbox.record_events(self._connection.id, self._epoch, events, utc_now())
                 cursor = events[-1].cursor
                 self._wake(recorded.owed, recorded.quiet_seconds)
+                if recorded.owed and recorded.quiet_seconds:
+                    await self._gateway.watch_typing(recorded.quiet_seconds)
                 self._count(events, recorded)
             await self._say_again()
             if events and all(isinstance(event.body, Receipt) for event in events):

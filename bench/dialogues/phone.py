@@ -71,6 +71,8 @@ class Phone(WhatsAppGateway):
 
     async def show_typing(self, jid: str, seconds: float) -> None: ...
 
+    async def watch_typing(self, seconds: float) -> None: ...
+
     async def log_out(self) -> bool:
         return True
 

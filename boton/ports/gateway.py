@@ -49,6 +49,9 @@ class WhatsAppGateway(Protocol):
     async def show_typing(self, jid: str, seconds: float) -> None:
         """Shows "typing…" to the customer; a nicety that never raises."""
 
+    async def watch_typing(self, seconds: float) -> None:
+        """Customers who are typing are told at least for so long; a nicety that never raises."""
+
     async def log_out(self) -> bool:
         """Takes the device off the phone and ends the session; without one it only closes. Whether the phone was told.
         Never raises.

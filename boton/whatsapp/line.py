@@ -22,6 +22,7 @@ class Line:
         self._loop = asyncio.get_running_loop()
         self._clock = clock
         self.proved_at = clock()
+        self.connections = 0
         self._changed = asyncio.Event()
         self.reset()
 
@@ -43,7 +44,9 @@ class Line:
     def hear(self, event: Any) -> None:
         """From any thread."""
         match event.DESCRIPTOR.name:
-            case "Connected" | "KeepAliveRestored":
+            case "Connected":
+                self.connected, self.connections = True, self.connections + 1
+            case "KeepAliveRestored":
                 self.connected = True
             case "Disconnected" | "KeepAliveTimeout" | "StreamError":
                 self.connected = self.synced = False

@@ -175,6 +175,11 @@ class NeonizeClient:
         media = _words.ChatPresenceMedia.CHAT_PRESENCE_MEDIA_TEXT
         await self._call(lambda: self._raw.send_chat_presence(to_proto(to), state, media), _ASK_SECONDS)
 
+    async def show_online(self, on: bool) -> None:
+        """Raises as `send`; CallFailed before the phone has told the number's name."""
+        presence = _words.Presence.AVAILABLE if on else _words.Presence.UNAVAILABLE
+        await self._call(lambda: self._raw.send_presence(presence), _ASK_SECONDS)
+
     async def ask_something(self) -> None:
         """A round trip to WhatsApp, of which it makes little ado: a small list is read. Raises as `send`."""
         await self._ask(self._raw.get_blocklist, _ASK_SECONDS)

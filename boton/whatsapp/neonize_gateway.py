@@ -24,6 +24,7 @@ from boton.whatsapp.device_store import DeviceStore
 from boton.whatsapp.neonize_client import CallFailed, NeonizeClient, Wedged
 from boton.whatsapp.number import Number
 from boton.whatsapp.outbound import to_address, to_message
+from boton.whatsapp.presence import Presence
 from boton.whatsapp.reach import is_reachable
 from boton.whatsapp.refusals import NOT_ON_WHATSAPP, deserves_fresh_address, may_hide_a_send, to_send_error
 from boton.whatsapp.session import Patience, Session, ask_store, in_own_thread
@@ -53,6 +54,7 @@ class NeonizeGateway:
         self._patience = patience or Patience()
         self._session = Session(store, connection_id, self._patience, reach, clock, phone)
         self._typing: set[asyncio.Task[None]] = set()
+        self._presence = Presence(self._show_online)
 
     async def open(self, epoch: int) -> None:
         """Also raises NumberLost when no phone is linked any more, ProcessSpent when a fresh process must go on."""
@@ -61,6 +63,7 @@ class NeonizeGateway:
     async def close(self) -> None:
         for task in self._typing:
             task.cancel()
+        self._presence.close()
         await self._session.close()
 
     async def log_out(self) -> bool:
@@ -101,6 +104,15 @@ class NeonizeGateway:
         for that long.
         """
         await self._session.prove_connected()
+        await self._presence.introduce(self._session.line.connections)
+
+    async def watch_typing(self, seconds: float) -> None:
+        self._presence.be_online(seconds)
+
+    async def _show_online(self, on: bool) -> None:
+        with contextlib.suppress(SendError, CallFailed, Wedged):
+            client, _ = await self._session.ready()
+            await client.show_online(on)
 
     # ------------------------------------------------------------ going out
 

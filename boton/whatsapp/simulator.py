@@ -87,6 +87,9 @@ class SimulatorGateway:
             body = {"epoch": self._epoch, "to": to_number(jid), "seconds": max(0.0, min(seconds, 60.0))}
             await self._ask("POST", "/typing", _nothing, body)
 
+    async def watch_typing(self, seconds: float) -> None:
+        """The simulated network always tells."""
+
     async def log_out(self) -> bool:
         await self.close()
         return True

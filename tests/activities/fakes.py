@@ -94,6 +94,8 @@ class ScriptedGateway:
         self.typed.append((jid, seconds))
         self.is_typing.set()
 
+    async def watch_typing(self, seconds: float) -> None: ...
+
     async def log_out(self) -> bool:
         await self.close()
         return True

@@ -83,6 +83,7 @@ class Wire(Protocol):
         """A question without further interest."""
 
     def show_typing(self, session: Session, to: str, state: int) -> None: ...
+    def show_presence(self, session: Session, presence: str) -> None: ...
     def log_out(self, session: Session) -> None: ...
     def leave(self, session: Session) -> None: ...
 
@@ -156,6 +157,17 @@ class FakeGo:
             if session is None:
                 raise Refusal("client is nil")
             self._wire(session).show_typing(session, _to_text(pb.JID.FromString(jid)), state)
+        except Refusal as refusal:
+            return str(refusal).encode()
+        return b""
+
+    def SendPresence(self, uuid: bytes, presence: bytes) -> bytes:
+        self.calls.append("SendPresence")
+        session = self.sessions.get(uuid)
+        try:
+            if session is None:
+                raise Refusal("client is nil")
+            self._wire(session).show_presence(session, presence.decode())
         except Refusal as refusal:
             return str(refusal).encode()
         return b""

@@ -58,6 +58,7 @@ class FakeNetwork:
         self.under_way = 0
         self.sessions: list[Session] = []
         self.typing: list[tuple[str, int]] = []
+        self.presences: list[str] = []
         self.asked: list[str] = []
         self.release = threading.Event()
         self._for_later: list[Any] = []
@@ -178,6 +179,12 @@ class FakeNetwork:
     def show_typing(self, session: Session, to: str, state: int) -> None:
         self._require(session)
         self.typing.append((to, state))
+
+    def show_presence(self, session: Session, presence: str) -> None:
+        self._require(session)
+        if self.faults.get("nameless"):
+            raise Refusal("can't send presence without PushName set")
+        self.presences.append(presence)
 
     def log_out(self, session: Session) -> None:
         self._require(session)

@@ -202,6 +202,9 @@ class FarWire:
     def show_typing(self, session: Session, to: str, state: int) -> None:
         """Nobody looks."""
 
+    def show_presence(self, session: Session, presence: str) -> None:
+        """Nobody looks."""
+
     def leave(self, session: Session) -> None:
         self._pipes.pop(session).close()
 

@@ -706,6 +706,35 @@ async def test_customer_who_types_is_told(world: NeonizeWorld, gateway: NeonizeG
     assert [event.body for event in heard] == [Typing(jid=phone.jid)]
 
 
+async def test_number_is_online_only_while_typing_is_waited_for(world: NeonizeWorld, gateway: NeonizeGateway) -> None:
+    """Or the phone would ring for nobody."""
+    await gateway.prove_connected()
+    await gateway.prove_connected()
+    assert world.network.presences == ["unavailable"]
+
+    for seconds in (0.3, 0.1):
+        await gateway.watch_typing(seconds)
+    await until(lambda: len(world.network.presences) == 3, 10)
+    assert world.network.presences == ["unavailable", "available", "unavailable"]
+
+
+async def test_number_introduces_itself_after_each_connect(world: NeonizeWorld, gateway: NeonizeGateway) -> None:
+    await gateway.prove_connected()
+    world.network.drop(session_of(world))
+    world.set_faults()
+    await gateway.open(1)
+    await gateway.prove_connected()
+    assert world.network.presences == ["unavailable"] * 2
+
+
+async def test_number_without_a_name_yet_is_connected_all_the_same(
+    world: NeonizeWorld, gateway: NeonizeGateway
+) -> None:
+    world.network.faults = {"nameless": True}
+    await gateway.prove_connected()
+    await gateway.watch_typing(0.01)
+
+
 async def test_flood_is_journalled_once_and_in_order(world: NeonizeWorld, gateway: NeonizeGateway) -> None:
     customer = world.new_customer()
     for number in range(1000):

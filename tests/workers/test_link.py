@@ -1,4 +1,4 @@
-"""When a link says that its number is connected."""
+"""What a link asks of its gateway: a proof before it says that the number is connected, and who is typing."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from datetime import timedelta
 
 import pytest
 
+from boton.clock import utc_now
 from boton.domain.connections import ConnectionStatus
-from boton.domain.gateway import GatewayEvent
+from boton.domain.gateway import GatewayEvent, Typing
 from boton.errors import ConnectionAway
 from boton.settings import read_settings
 from boton.store.connections import SqlConnectionStore
 from tests.activities.fakes import ScriptedGateway
 from tests.store.builders import NOW
-from tests.waiting import eventually
+from tests.store.stage import incoming
+from tests.waiting import eventually, until
 from tests.workers.conftest import World
 from workers.host_line import HostLine
 from workers.link import Link
@@ -30,13 +32,18 @@ class WedgedGateway(ScriptedGateway):
         super().__init__()
         self.there = True
         self.opened = 0
+        self.coming_in: list[GatewayEvent] = []
+        self.watched: list[float] = []
 
     async def open(self, epoch: int) -> None:
         self.opened += 1
 
     async def read_events(self, after: int, wait: float) -> Sequence[GatewayEvent]:
         await asyncio.sleep(0.01)
-        return ()
+        return [event for event in self.coming_in if event.cursor > after]
+
+    async def watch_typing(self, seconds: float) -> None:
+        self.watched.append(seconds)
 
     async def prove_connected(self) -> None:
         if not self.there:
@@ -53,13 +60,17 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     os.close(theirs)
 
 
+async def start(world: World, gateway: WedgedGateway, stop: asyncio.Event) -> asyncio.Task[int]:
+    epoch = await SqlConnectionStore(world.database).raise_epoch(world.connection.id, NOW)
+    link = Link(read_settings(), world.database, world.connection, gateway, epoch, stop, HostLine(io.StringIO()))
+    return asyncio.create_task(link.run())
+
+
 @pytest.mark.usefixtures("host")
 async def test_connected_is_said_again_only_with_a_proof(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workers.link.SAID_AGAIN", timedelta(0))
     gateway, stop = WedgedGateway(), asyncio.Event()
-    epoch = await SqlConnectionStore(world.database).raise_epoch(world.connection.id, NOW)
-    link = Link(read_settings(), world.database, world.connection, gateway, epoch, stop, HostLine(io.StringIO()))
-    running = asyncio.create_task(link.run())
+    running = await start(world, gateway, stop)
     first = await world.connected()
     await eventually(world.fetch, lambda one: one.status_at > first.status_at)
 
@@ -72,5 +83,18 @@ async def test_connected_is_said_again_only_with_a_proof(world: World, monkeypat
 
     gateway.there = True
     await world.connected()
+    stop.set()
+    assert await running == 0
+
+
+@pytest.mark.usefixtures("host")
+async def test_typing_is_watched_while_the_customer_is_to_be_waited_for(world: World) -> None:
+    gateway, stop = WedgedGateway(), asyncio.Event()
+    said = incoming(when=utc_now())
+    gateway.coming_in = [GatewayEvent(cursor=1, body=said), GatewayEvent(cursor=2, body=Typing(jid=said.jid))]
+    running = await start(world, gateway, stop)
+    await world.connected()
+    await until(lambda: bool(gateway.watched), 20)
+    assert gateway.watched == [world.business.config.debounce_seconds]
     stop.set()
     assert await running == 0

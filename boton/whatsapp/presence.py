@@ -1,0 +1,50 @@
+"""Whether the number is shown as online: only while a customer's typing is waited for.
+
+WhatsApp tells who is typing to those alone who are online; but while a linked device is online, the phone rings for
+nobody, and its owner would miss what the bot does not answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+
+class Presence:
+    """Of one number. show: tells WhatsApp; it must not raise."""
+
+    def __init__(self, show: Callable[[bool], Awaitable[None]]) -> None:
+        self._show = show
+        self._offline: asyncio.TimerHandle | None = None
+        self._telling: set[asyncio.Future[None]] = set()
+        self._introduced = 0
+
+    async def introduce(self, connection: int) -> None:
+        """Once in each connection of the library: WhatsApp gets the number's name with it. connection: which it is."""
+        if connection != self._introduced:
+            self._introduced = connection
+            await self._show(self._offline is not None)
+
+    def be_online(self, seconds: float) -> None:
+        """From now on for so long, or for longer where that was said before."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        if self._offline is None:
+            self._tell(True)
+        else:
+            until = max(until, self._offline.when())
+            self._offline.cancel()
+        self._offline = loop.call_at(until, self._be_offline)
+
+    def close(self) -> None:
+        if self._offline is not None:
+            self._offline.cancel()
+
+    def _be_offline(self) -> None:
+        self._offline = None
+        self._tell(False)
+
+    def _tell(self, on: bool) -> None:
+        telling = asyncio.ensure_future(self._show(on))
+        self._telling.add(telling)
+        telling.add_done_callback(self._telling.discard)
