@@ -72,6 +72,21 @@ async def test_turn_has_no_effect_once_a_human_holds_the_chat(database: Database
     assert (await stage.look(now=hours(1.03))).state == "rest"
 
 
+@pytest.mark.parametrize("change", [{"bot_enabled": False}, {"untouchable": True}], ids=["off", "untouchable"])
+async def test_turn_has_no_effect_once_the_bot_may_not_speak_in_the_chat(
+    database: Database, change: dict[str, bool]
+) -> None:
+    stage = await _dialogue(database)
+    await stage.receive(incoming("quiero un descuento", when=hours(1)), now=hours(1))
+    brief = await stage.open_turn(now=hours(1))
+    (key,) = (await stage.say(brief, calls=[_CALL], now=hours(1))).calls
+    await stage.turns.answer_call(key, "hecho", HAND_OFF, hours(1), ok=True)
+    brief = await stage.open_turn(now=hours(1))
+    await stage.change(**change, now=hours(1.01))
+    assert (await stage.say(brief, "Te paso con una persona.", now=hours(1.02))).message_ids == ()
+    assert (await stage.chat()).handed_off_at is None
+
+
 async def test_human_who_writes_while_the_bot_does_takes_over(database: Database) -> None:
     """Their message is older than the reply's last moment, and is recorded after it."""
     stage = await _dialogue(database)
