@@ -73,7 +73,7 @@ async def _run_and_exit(settings: Settings, connection_id: str) -> None:
 
 def load_pair() -> Pair:
     """Raises GatewayAbsent where the library cannot be loaded."""
-    from boton.whatsapp.neonize_client import pair
+    from boton.whatsapp.neonize_pairing import pair
 
     return pair
 

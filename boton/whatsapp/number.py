@@ -17,7 +17,7 @@ from boton.whatsapp.inbound import Said, read_event, read_unreadable
 from boton.whatsapp.intake import take_in
 from boton.whatsapp.journal import Journal, RawEvent
 from boton.whatsapp.line import Line
-from boton.whatsapp.neonize_client import parse_event
+from boton.whatsapp.neonize_library import parse_event
 from boton.whatsapp.ownership import Ownership
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from typing import Any
 from boton.domain.gateway import Attempt
 from boton.domain.jid import parse_jid
 from boton.errors import InvalidRecipient, RecipientRefused
-from boton.whatsapp.neonize_client import MessageProto
+from boton.whatsapp.neonize_library import MessageProto
 
 
 def to_message(attempt: Attempt, secret: bytes) -> Any:

@@ -18,7 +18,7 @@ from boton.store.businesses import SqlBusinessStore
 from boton.store.connections import SqlConnectionStore
 from boton.store.engine import Database, open_database
 from boton.whatsapp.device_store import DeviceStore
-from boton.whatsapp.neonize_client import migrate
+from boton.whatsapp.neonize_library import migrate
 from tests.cli.conftest import Shell, wait_until
 from tests.store.builders import NOW
 from tests.store.stage import Stage, incoming, numbers, set_stage

@@ -14,8 +14,8 @@ import httpx
 
 from boton.ports import WhatsAppGateway
 from boton.whatsapp.device_store import DeviceStore
-from boton.whatsapp.neonize_client import migrate
 from boton.whatsapp.neonize_gateway import NeonizeGateway
+from boton.whatsapp.neonize_library import migrate
 from boton.whatsapp.session import Patience
 from boton.whatsapp.simulator import SimulatorGateway
 from tests.simulator.process import SimulatorProcess

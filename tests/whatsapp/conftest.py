@@ -27,4 +27,4 @@ async def world(played: NeonizeNetwork) -> AsyncIterator[NeonizeWorld]:
 @pytest.fixture(autouse=True)
 def _phone_without_chats(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for what a played phone does not hand over."""
-    monkeypatch.setattr("boton.whatsapp.neonize_client._HISTORY_SECONDS", 0.0)
+    monkeypatch.setattr("boton.whatsapp.neonize_pairing._HISTORY_SECONDS", 0.0)

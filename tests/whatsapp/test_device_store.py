@@ -19,7 +19,7 @@ from boton.errors import SessionReplaced
 from boton.whatsapp.address_book import AddressBook
 from boton.whatsapp.device_store import DeviceStore
 from boton.whatsapp.journal import Journal
-from boton.whatsapp.neonize_client import migrate
+from boton.whatsapp.neonize_library import migrate
 from boton.whatsapp.own_tables import EPOCHS
 from boton.whatsapp.ownership import Ownership
 from tests.whatsapp.devices import link_device

@@ -22,8 +22,8 @@ from boton.errors import (
     SessionReplaced,
 )
 from boton.whatsapp.line import Line
-from boton.whatsapp.neonize_client import MessageProto
 from boton.whatsapp.neonize_gateway import NeonizeGateway
+from boton.whatsapp.neonize_library import MessageProto
 from tests.contracts.gateways import NeonizeNetwork, NeonizeWorld
 from tests.contracts.test_gateway import attempt_for, events_until, inbound, left, receipts
 from tests.waiting import until
@@ -135,7 +135,7 @@ async def test_library_that_does_not_stop_asks_for_a_fresh_process(
         return stop(*arguments)
 
     monkeypatch.setattr(go, "Stop", hang)
-    monkeypatch.setattr("boton.whatsapp.neonize_client._STOP_SECONDS", 0.1)
+    monkeypatch.setattr("boton.whatsapp.neonize_library._STOP_SECONDS", 0.1)
     session_of(world).end_pump("gone")
     await away(gateway)
 

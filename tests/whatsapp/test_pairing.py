@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from boton.whatsapp.journal import Journal
-from boton.whatsapp.neonize_client import Paired, PairingFailed, PairingStep, pair, parse_event
+from boton.whatsapp.neonize_library import parse_event
+from boton.whatsapp.neonize_pairing import pair
+from boton.whatsapp.pairing import Paired, PairingFailed, PairingStep
 from tests.contracts.gateways import NeonizeNetwork
 from tests.waiting import until
 from tests.whatsapp import events
@@ -88,7 +90,7 @@ async def test_what_comes_in_meanwhile_is_read_by_the_link(desk: Desk) -> None:
 async def test_history_that_the_phone_hands_over_is_waited_for_and_read_by_the_link(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("boton.whatsapp.neonize_client._HISTORY_SECONDS", 60.0)
+    monkeypatch.setattr("boton.whatsapp.neonize_pairing._HISTORY_SECONDS", 60.0)
     monkeypatch.setattr("boton.whatsapp.pairing._BETWEEN_PARTS", 0.2)
     pairing = desk.pair()
     await desk.shown(1)

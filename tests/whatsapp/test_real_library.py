@@ -22,7 +22,7 @@ store = DeviceStore(folder, f"sqlite:///{folder}/boton.db")
 """
 
 _OPEN = """
-from boton.whatsapp.neonize_client import migrate
+from boton.whatsapp.neonize_library import migrate
 from boton.whatsapp.neonize_gateway import NeonizeGateway
 from tests.whatsapp.devices import link_device
 
@@ -47,7 +47,7 @@ print("ended in order")
 """
 
 _PAIR = """
-from boton.whatsapp.neonize_client import PairingFailed, pair
+from boton.whatsapp.neonize_pairing import PairingFailed, pair
 
 async def tell(step):
     print(step)
@@ -62,7 +62,7 @@ os._exit(5)
 _WITHOUT_LIBMAGIC = """
 sys.modules["magic"] = None
 try:
-    import boton.whatsapp.neonize_client
+    import boton.whatsapp.neonize_library
 except GatewayAbsent as absent:
     print(absent.detail)
 """
@@ -70,7 +70,7 @@ except GatewayAbsent as absent:
 _QUIET = """
 import logging
 logging.basicConfig(level=logging.WARNING, handlers=[logging.NullHandler()])
-import boton.whatsapp.neonize_client
+import boton.whatsapp.neonize_library
 root = logging.getLogger()
 print(root.level, [type(one).__name__ for one in root.handlers])
 """

@@ -22,7 +22,7 @@ from boton.store.engine import Database, open_database
 from boton.store.linking import SqlLinkingStore
 from boton.store.pairing import SqlPairingStore
 from boton.whatsapp.device_store import DeviceStore
-from boton.whatsapp.neonize_client import migrate
+from boton.whatsapp.neonize_library import migrate
 from boton.whatsapp.pairing import Paired, PairingFailed, PairingStep
 from tests.waiting import eventually
 from tests.whatsapp.devices import link_device

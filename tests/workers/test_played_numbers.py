@@ -32,7 +32,7 @@ from boton.store.linking import SqlLinkingStore
 from boton.store.sends import SqlSendStore
 from boton.temporal import sandbox_runner
 from boton.whatsapp.device_store import DeviceStore
-from boton.whatsapp.neonize_client import migrate
+from boton.whatsapp.neonize_library import migrate
 from tests.store.builders import NOW, a_send
 from tests.waiting import eventually
 from tests.whatsapp import events

@@ -13,7 +13,7 @@ from boton.domain.connections import ConnectionStatus, Gateway
 from boton.store.businesses import SqlBusinessStore
 from boton.store.connections import SqlConnectionStore
 from boton.whatsapp.device_store import DeviceStore
-from boton.whatsapp.neonize_client import migrate
+from boton.whatsapp.neonize_library import migrate
 from tests.store.builders import NOW
 from tests.waiting import eventually, until
 from tests.whatsapp.devices import link_device
