@@ -24,7 +24,7 @@ class LastMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chat:
-    """One customer of one business. `jid` is the first JID given out; others are aliases of the same chat."""
+    """One customer of one business. `jid`: the phone number, while none is known the LID; others are aliases of it."""
 
     id: str
     business_id: str

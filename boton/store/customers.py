@@ -41,7 +41,7 @@ class Customer:
     @property
     def preferred(self) -> str:
         """What the customer is called: the phone number, where one is told."""
-        return next((jid for jid in self.jids if not is_lid(jid)), self.jids[0])
+        return spell(next((jid for jid in self.jids if not is_lid(jid)), self.jids[0]))[0]
 
 
 _CHATS = select_with_chats(col(ChatRow.id), col(ChatRow.jid), col(ChatRow.known))

@@ -174,15 +174,15 @@ def _end_older_conversation(
     both = {row.id: row for row in (find_open(session, chat), find_open(session, other)) if row is not None}
     if len(both) < 2:
         return next(iter(both.values()), None), []
-    left_at = (
-        select(col(MessageRow.conversation_id))
-        .where(_of(MessageRow, chat, other), col(MessageRow.conversation_id).in_(both))
-        .where(col(MessageRow.kind) == MessageKind.OPENING.value)
-        .order_by(col(MessageRow.at), col(MessageRow.id))
+    openings = select(col(MessageRow.conversation_id), col(MessageRow.at)).where(
+        _of(MessageRow, chat, other),
+        col(MessageRow.conversation_id).in_(both),
+        col(MessageRow.kind) == MessageKind.OPENING.value,
     )
-    older, newer = session.scalars(left_at).all()
-    owner = chat if chat.conversation_id == older else other
-    return both[newer or ""], end_conversation(session, owner, older, ConversationStatus.CANCELLED, None, now)
+    left_at = {row.conversation_id: row.at for row in session.execute(openings)}
+    older, newer = sorted(both.values(), key=lambda one: (left_at.get(one.id, one.created_at), one.id))
+    owner = chat if chat.conversation_id == older.id else other
+    return newer, end_conversation(session, owner, older.id, ConversationStatus.CANCELLED, None, now)
 
 
 def _join(session: Session, chat: ChatRow, other: ChatRow, going_on: ConversationRow | None) -> None:

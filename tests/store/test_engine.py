@@ -44,6 +44,23 @@ async def test_what_was_written_is_read(database: Database) -> None:
     assert await database.read(_keys) == ["a"]
 
 
+async def test_read_sees_one_state_however_long_it_takes(database: Database) -> None:
+    began, go_on = threading.Event(), threading.Event()
+
+    def read(session: Session) -> tuple[list[str], list[str]]:
+        before = _keys(session)
+        began.set()
+        assert go_on.wait(20)
+        return before, _keys(session)
+
+    reading = asyncio.create_task(database.read(read))
+    assert await asyncio.to_thread(began.wait, 20)
+    await database.write(_put("a"))
+    go_on.set()
+    assert await reading == ([], [])
+    assert await database.read(_keys) == ["a"]
+
+
 async def _in_one_group(database: Database, works: Sequence[Callable[[Session], str]]) -> list[str | BaseException]:
     """Lets the works wait behind one that takes its time, so that SQLite's writer finds all of them at once."""
     entered, go_on = threading.Event(), threading.Event()

@@ -168,6 +168,28 @@ async def test_same_names_of_another_business_stay_apart(database: Database) -> 
     assert (await other.chat(LID)).id != (await other.chat()).id
 
 
+async def test_look_up_before_a_first_contact_proves_it_too(database: Database) -> None:
+    stage = await set_stage(database)
+    await stage.receive(unknown("BAJA"))
+    accepted = await stage.accept(NUMBER, category=SendCategory.MARKETING)
+    message_id = accepted.recipients[0].message_id
+    await stage.outbox.note_recipient(message_id, [JID, LID], at(1))
+    assert (await only_chat(stage)).registered
+    await stage.advance(accepted.send.id, now=at(2))
+    assert (await stage.message(message_id)).error_code == "opted_out"
+
+
+async def test_look_up_tells_which_chats_are_to_be_looked_at(database: Database) -> None:
+    """The run of the one that is gone ends, that of the one that is left goes on with what was owed in both."""
+    stage = await set_stage(database, bot_new_chats=True)
+    await stage.receive(unknown())
+    accepted = await stage.accept(NUMBER)
+    await stage.receive(*(incoming(history=True, when=at(-9)) for _ in range(3)))
+    gone = (await stage.chat(LID)).id
+    due = await stage.outbox.note_recipient(accepted.recipients[0].message_id, [JID, LID], at(1))
+    assert set(due) == {gone, (await only_chat(stage)).id}
+
+
 # -------------------------------------------------------------------- everything of a chat
 
 
@@ -539,6 +561,29 @@ async def test_reply_that_was_ready_is_sent_once_by_whoever_looks(database: Data
     assert first == draft
     assert isinstance(await stage.claim_message(draft, now=at(1)), Attempt)
     assert await stage.claim_message(draft, now=at(1)) is None
+
+
+async def test_turn_whose_tools_have_done_something_goes_on(database: Database) -> None:
+    stage = await set_stage(database, bot_new_chats=True)
+    await stage.receive(unknown("¿turno?"))
+    call = ToolCall(id="call_1", name="book", arguments="{}")
+    step = await stage.say(await stage.open_turn(LID), calls=[call])
+    await stage.turns.answer_call(step.calls[0], "reservado", None, NOW, ok=True)
+    await stage.change(NUMBER, name="Juan")
+    await stage.receive(receipt_as_proof())
+    brief = await stage.open_turn(now=at(1))
+    assert [one.text for one in brief.rounds[0].answers] == ["reservado"]
+
+
+async def test_human_who_holds_one_chat_has_dealt_with_what_came_in_the_other(database: Database) -> None:
+    """Handed back at once, it is not the bot's to answer all the same."""
+    stage = await set_stage(database, bot_new_chats=True)
+    await stage.receive(unknown())
+    await stage.receive(typed(when=at(1)), now=at(1))
+    await stage.receive(receipt_as_proof(), now=at(2))
+    await stage.change(NUMBER, bot_enabled=True, now=at(3))
+    assert (await stage.look(now=at(4))).brief is None
+    assert {row.answer for row in await stage.messages()} == {"held", None}
 
 
 async def test_tool_of_a_turn_that_was_dropped_is_not_run(database: Database) -> None:

@@ -23,12 +23,14 @@ from boton.domain.events import EventType, NewEvent
 from boton.domain.gateway import Attempt, GatewayEvent, Inbound
 from boton.domain.linking import LinkRequest
 from boton.domain.messages import Lane, MessageStatus
+from boton.domain.reminders import NewReminder, Plan, Planned, Timing
 from boton.domain.sends import AcceptedSend, NewRecipient, Send, SendCategory, SendKind, SendStatus
 from boton.errors import Conflict, StaleEpoch
 from boton.ports import Idle, Page
 from boton.store.engine import Database, Work, open_database
 from boton.store.events import append_events
 from boton.store.linking import SqlLinkingStore
+from boton.store.reminders import SqlReminderStore
 from boton.store.tables import ChatRow, SendRow, TurnRow
 from tests.store.builders import NOW, at, jid_of
 from tests.store.stage import NUMBER, OTHER, Stage, incoming, not_sent, numbers, receipt, sent, set_stage, typed
@@ -814,3 +816,51 @@ async def test_cancelled_send_waits_for_a_merge_and_ends_its_conversation(two: T
     await two.race(two.slow.receive(_proof()), _cancel(two.quick, accepted.send.id))
     assert await two.quick.status(accepted) is MessageStatus.CANCELLED
     assert len(await two.quick.told(EventType.CONVERSATION_ENDED)) == 1
+
+
+async def _look_up(stage: Stage, accepted: AcceptedSend) -> None:
+    """Finds that the number is the LID's."""
+    await stage.outbox.note_recipient(accepted.recipients[0].message_id, [jid_of(NUMBER), LID], NOW)
+
+
+async def test_two_who_prove_it_at_once_merge_once(two: Two) -> None:
+    await _two_chats_of_one(two.quick)
+    accepted = await two.quick.accept(NUMBER)
+    await two.race(two.slow.receive(_proof()), _look_up(two.quick, accepted))
+    assert await _is_one(two.quick)
+    assert await two.quick.tally() == (1, 0, 0)
+
+
+async def test_message_that_comes_into_a_chat_that_is_merged_meanwhile_is_in_the_one_that_is_left(two: Two) -> None:
+    await two.quick.receive(incoming(), incoming())
+    await two.quick.receive(incoming(jid=LID))
+    accepted = await two.quick.accept(NUMBER)
+    await two.race(_look_up(two.slow, accepted), two.quick.receive(incoming("¿hola?", jid=LID)))
+    assert await _is_one(two.quick)
+    assert (await two.quick.chat(LID)).message_count == 4
+
+
+async def test_merge_waits_for_a_message_that_comes_in_and_takes_it_along(two: Two) -> None:
+    await two.quick.receive(incoming(), incoming())
+    await two.quick.receive(incoming(jid=LID))
+    accepted = await two.quick.accept(NUMBER)
+    await two.race(two.slow.receive(incoming("¿hola?", jid=LID)), _look_up(two.quick, accepted))
+    assert await _is_one(two.quick)
+    assert (await two.quick.chat(LID)).message_count == 4
+
+
+async def test_reminder_that_fires_beside_a_merge_is_the_chats_that_is_left(two: Two) -> None:
+    await _two_chats_of_one(two.quick)
+    new = NewReminder(
+        business_id=two.quick.business.id,
+        recipient=NewRecipient(to=NUMBER, jid=jid_of(NUMBER), text="mañana"),
+        kind=SendKind.MESSAGE,
+        timing=Timing(starts_at=at(60)),
+        plan=Plan(firings=(Planned(at=at(60), expires_at=at(3600)),)),
+        accepted_at=NOW,
+    )
+    reminders = SqlReminderStore(two.quick.database)
+    accepted = await reminders.accept_reminder(new, lambda _: {})
+    await two.race(two.slow.receive(_proof()), reminders.advance_reminder(accepted.reminder.id, at(61)))
+    assert await _is_one(two.quick)
+    assert [row.kind for row in await two.quick.messages()].count("reminder") == 1
