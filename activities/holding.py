@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Protocol
 
 from temporalio import activity
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from boton.errors import BotonError
 
 _CHECK_SECONDS = 1.0
+_LEFT_SECONDS = 20.0
+"""So long a number is left to the host that held it last, in case that host only lost Temporal for a while: its link
+still runs, and it asks for work again within the longest pause of its SDK (10 s).
+"""
+
+_AGAIN = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,22 +69,52 @@ class LinkKeeper(Protocol):
 
 
 class HoldingActivities:
-    def __init__(self, keeper: LinkKeeper) -> None:
+    """host: names this host, also after it was started again. The heartbeats of an attempt tell it to the next one.
+    clock: counts seconds.
+    """
+
+    def __init__(self, keeper: LinkKeeper, host: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._keeper = keeper
+        self._host = host
+        self._clock = clock
+        self._left: dict[str, tuple[object, float]] = {}
 
     @activity.defn(name="hold_connection")
     async def hold_connection(self, hold: HoldConnection) -> HoldEnded:
         """Keeps the number's link running until the number is lost for good."""
+        self._leave_to_last_holder(hold.connection_id)
         await self._keeper.adopt_or_start(hold.connection_id)
         try:
             while (ended := await self._keeper.check(hold.connection_id)) is None:
-                activity.heartbeat()
+                activity.heartbeat(self._host, activity.info().attempt)
                 await asyncio.sleep(_CHECK_SECONDS)
         except asyncio.CancelledError:
             await self._let_go(hold.connection_id)
             raise
+        except OwnershipLost:
+            activity.heartbeat()  # nobody's any more
+            raise
         await self._keeper.release(hold.connection_id)
         return ended
+
+    def _leave_to_last_holder(self, connection_id: str) -> None:
+        """Raises where another host held the number, and may come back for it."""
+        told = activity.info().heartbeat_details
+        if not told or told[0] == self._host:
+            self._left.pop(connection_id, None)
+            return
+        now = self._clock()
+        holding, since = self._left.get(connection_id, (None, now))
+        if holding != told:
+            holding, since = told, now
+        self._left[connection_id] = holding, since
+        if now - since < _LEFT_SECONDS:
+            raise ApplicationError(
+                "Left to the host that held it last.",
+                type="LeftToLastHolder",
+                next_retry_delay=_AGAIN,
+                category=ApplicationErrorCategory.BENIGN,
+            )
 
     async def _let_go(self, connection_id: str) -> None:
         """A cancelled workflow ends the link. A time-out (Temporal was away) leaves it to the next attempt here, and
@@ -83,5 +123,7 @@ class HoldingActivities:
         details = activity.cancellation_details()
         if details is not None and details.cancel_requested:
             await asyncio.shield(self._keeper.release(connection_id))
-        else:
-            self._keeper.leave(connection_id)
+            return
+        if details is not None and details.worker_shutdown:
+            activity.heartbeat()  # this host ends: nobody is waited for
+        self._keeper.leave(connection_id)

@@ -17,6 +17,7 @@ from activities.connecting import PairingActivities
 from activities.holding import HoldingActivities
 from boton import names
 from boton.errors import Conflict
+from boton.machines import identify
 from boton.metrics_text import merge_expositions
 from boton.settings import Settings
 from boton.telemetry import Metrics, configure_logging, sdk_runtime, serve_metrics
@@ -35,7 +36,7 @@ def run(settings: Settings) -> None:
 @contextlib.contextmanager
 def _only_host(settings: Settings) -> Iterator[None]:
     """With SQLite there is one host: journals and device stores are files of this machine."""
-    if not settings.store_url.startswith("sqlite"):
+    if not _is_alone(settings):
         yield
         return
     settings.data_dir.mkdir(parents=True, exist_ok=True)
@@ -54,6 +55,16 @@ def _only_host(settings: Settings) -> Iterator[None]:
         os.close(lock)
 
 
+def _name_host(settings: Settings) -> str:
+    """Stays the same when the process is started again; with SQLite always, since there is no other host."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    return "the only one" if _is_alone(settings) else identify(settings.data_dir)
+
+
+def _is_alone(settings: Settings) -> bool:
+    return settings.store_url.startswith("sqlite")
+
+
 async def _run(settings: Settings) -> None:
     stop = stop_on_signals()
     metrics = Metrics()
@@ -66,7 +77,7 @@ async def _run(settings: Settings) -> None:
     try:
         client = await connect_patiently(settings.temporal(), runtime, stop)
         if client is not None:
-            holding, pairing = HoldingActivities(links), PairingActivities(Pairings())
+            holding, pairing = HoldingActivities(links, _name_host(settings)), PairingActivities(Pairings())
             await serve(
                 lambda: Worker(
                     client,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
 from collections.abc import Callable, Coroutine
@@ -69,9 +70,18 @@ async def serve(make_worker: Callable[[], Worker], stop: asyncio.Event) -> None:
         if running.done():
             error = running.exception()
             log.error("worker ended", extra={"queue": worker.task_queue, "reason": type(error).__name__})
+            _give_up_queue(worker)
             await sleep_until(stop, _LONGEST_PAUSE)
         else:
             await _shut_down(worker, running)
+
+
+def _give_up_queue(worker: Worker) -> None:
+    """Of a worker that failed. One that could not even start (Temporal was away just then) is left on its queue by the
+    SDK, which then takes no other one for it.
+    """
+    with contextlib.suppress(Exception):
+        worker._bridge_worker.initiate_shutdown()
 
 
 async def _shut_down(worker: Worker, running: asyncio.Task[None]) -> None:

@@ -16,13 +16,13 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import secrets
 from pathlib import Path
 
 from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from boton.errors import SessionReplaced
+from boton.machines import identify, read_start
 from boton.whatsapp.device_store import DeviceStore
 from boton.whatsapp.own_tables import EPOCHS
 
@@ -93,7 +93,7 @@ class Ownership:
     def _write_down(self, epoch: int) -> None:
         self._store.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(self._path(epoch), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        row = {"connection_id": self._connection_id, "epoch": epoch, "host": _identify(descriptor)}
+        row = {"connection_id": self._connection_id, "epoch": epoch, "host": identify(descriptor)}
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             with self._store.engine(self._connection_id).begin() as sql:
@@ -115,7 +115,7 @@ class Ownership:
         """Whether a process of the only host there is ended with the machine. Where each copy of the folder has a store
         of its own, and so messages of its own, there is no other machine to ask about.
         """
-        now = _read_start_of_machine()
+        now = read_start()
         return not self._store.is_shared and now != "" and not host.startswith(now)
 
     def _is_free(self, epoch: int, host: str) -> bool:
@@ -126,7 +126,7 @@ class Ownership:
             return False
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return _identify(descriptor) == host
+            return identify(descriptor) == host
         except BlockingIOError:
             return False
         finally:
@@ -137,17 +137,3 @@ class Ownership:
 
     def _path(self, epoch: int) -> Path:
         return self._store.folder / f"{self._connection_id}.{epoch}.lock"
-
-
-def _identify(descriptor: int) -> str:
-    """What no other file has as long as this one is open."""
-    file = os.fstat(descriptor)
-    return f"{_read_start_of_machine() or secrets.token_hex(16)}/{file.st_dev}/{file.st_ino}"
-
-
-def _read_start_of_machine() -> str:
-    """Another after each start, and on each machine. Empty where the system does not tell: then nobody is dead."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from temporalio.activity import ActivityCancellationDetails
+from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities import holding
+from activities import holding as holding_module
 from activities.holding import HoldConnection, HoldEnded, HoldingActivities, OwnershipLost
 
 HOLD = HoldConnection("con_1")
@@ -44,7 +47,7 @@ class Keeper:
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(holding, "_CHECK_SECONDS", 0.001)
+    monkeypatch.setattr(holding_module, "_CHECK_SECONDS", 0.001)
 
 
 async def test_heartbeats_with_every_check_and_releases_at_the_end() -> None:
@@ -52,7 +55,7 @@ async def test_heartbeats_with_every_check_and_releases_at_the_end() -> None:
     keeper, beats = Keeper(ended), []
     environment = ActivityEnvironment()
     environment.on_heartbeat = lambda *_details: beats.append(1)
-    assert await environment.run(HoldingActivities(keeper).hold_connection, HOLD) == ended
+    assert await environment.run(HoldingActivities(keeper, "one").hold_connection, HOLD) == ended
     assert keeper.calls == ["start", "check", "check", "check", "release"]
     assert len(beats) == 2
 
@@ -69,7 +72,7 @@ async def test_heartbeats_with_every_check_and_releases_at_the_end() -> None:
 async def test_only_a_cancelled_workflow_ends_the_link_at_once(details: ActivityCancellationDetails, last: str) -> None:
     keeper = Keeper(None)
     environment = ActivityEnvironment()
-    attempt = asyncio.create_task(environment.run(HoldingActivities(keeper).hold_connection, HOLD))
+    attempt = asyncio.create_task(environment.run(HoldingActivities(keeper, "one").hold_connection, HOLD))
     await asyncio.wait_for(keeper.checked_twice.wait(), 10)
     environment.cancel(details)
     with pytest.raises(asyncio.CancelledError):
@@ -81,4 +84,56 @@ async def test_only_a_cancelled_workflow_ends_the_link_at_once(details: Activity
 async def test_lost_number_fails_the_attempt_so_that_temporal_decides() -> None:
     keeper = Keeper(OwnershipLost("con_1"))
     with pytest.raises(OwnershipLost):
-        await ActivityEnvironment().run(HoldingActivities(keeper).hold_connection, HOLD)
+        await ActivityEnvironment().run(HoldingActivities(keeper, "one").hold_connection, HOLD)
+
+
+def attempt_after(*details: object) -> ActivityEnvironment:
+    """An attempt whose predecessor's last heartbeat told this."""
+    environment = ActivityEnvironment()
+    environment.info = replace(environment.info, heartbeat_details=details)
+    return environment
+
+
+ENDED = HoldEnded(status="stopped")
+
+
+@pytest.mark.parametrize("details", [(), ("one", 3)])
+async def test_number_that_nobody_else_held_is_held_at_once(details: tuple[object, ...]) -> None:
+    holding = HoldingActivities(Keeper(ENDED), "one")
+    assert await attempt_after(*details).run(holding.hold_connection, HOLD) == ENDED
+
+
+async def test_number_is_left_to_the_host_that_held_it_last_but_not_for_ever() -> None:
+    """It may only have lost Temporal for a while, as everybody did; or it is dead."""
+    moments = iter((0.0, 1.0, 19.0, 21.0))
+    keeper = Keeper(ENDED)
+    holding = HoldingActivities(keeper, "one", lambda: next(moments))
+    for _ in range(3):
+        with pytest.raises(ApplicationError) as left:
+            await attempt_after("two", 1).run(holding.hold_connection, HOLD)
+        assert left.value.next_retry_delay == timedelta(seconds=1)
+    assert keeper.calls == []
+    assert await attempt_after("two", 1).run(holding.hold_connection, HOLD) == ENDED
+
+
+async def test_host_that_came_back_for_its_number_is_waited_for_again_the_next_time() -> None:
+    moments = iter((0.0, 10.0, 3600.0))
+    holding = HoldingActivities(Keeper(ENDED), "one", lambda: next(moments))
+    for attempt in (1, 1, 7):
+        with pytest.raises(ApplicationError):
+            await attempt_after("two", attempt).run(holding.hold_connection, HOLD)
+
+
+@pytest.mark.parametrize("how", ["the host ends", "the number is lost"])
+async def test_host_that_is_done_with_a_number_has_nobody_wait_for_it(how: str) -> None:
+    keeper, beats = Keeper(OwnershipLost("con_1") if how == "the number is lost" else None), []
+    environment = ActivityEnvironment()
+    environment.on_heartbeat = lambda *details: beats.append(details)
+    attempt = asyncio.create_task(environment.run(HoldingActivities(keeper, "one").hold_connection, HOLD))
+    if how == "the host ends":
+        await asyncio.wait_for(keeper.checked_twice.wait(), 10)
+        environment.cancel(ActivityCancellationDetails(worker_shutdown=True))
+    await asyncio.wait({attempt})
+    assert attempt.cancelled() or isinstance(attempt.exception(), OwnershipLost)
+    assert beats[0][0] == "one"
+    assert beats[-1] == ()

@@ -57,6 +57,12 @@ class FakeNetwork:
         self.faults: dict[str, Any] = {}
         self.under_way = 0
         self.sessions: list[Session] = []
+        self.connects: list[Session] = []
+        """Everybody who ever connected, in order."""
+        self.attempts: list[tuple[Session, str]] = []
+        """Everything that anybody tried to send, refused or not."""
+        self.jealous = True
+        """WhatsApp throws out who was connected before. Without, nothing but our own fence is between two senders."""
         self.typing: list[tuple[str, int]] = []
         self.presences: list[str] = []
         self.asked: list[str] = []
@@ -119,7 +125,7 @@ class FakeNetwork:
 
     @property
     def session(self) -> Session | None:
-        return next((each for each in self.sessions if each.connected), None)
+        return next((each for each in reversed(self.sessions) if each.connected), None)
 
     # ---------------------------------------------------- the library's side
 
@@ -127,11 +133,17 @@ class FakeNetwork:
         if self.faults.get("offline"):
             raise Refusal("failed to dial whatsapp web websocket: no such host")
         with self._lock:
-            for other in self.sessions:
-                other.connected = False
-                other.push(events.replaced())
-            self.sessions = [session]
+            self.connects.append(session)
+            if self.jealous:
+                self._throw_out_all()
+            self.sessions.append(session)
         self._bring_up(session)
+
+    def _throw_out_all(self) -> None:
+        for other in self.sessions:
+            other.connected = False
+            other.push(events.replaced())
+        self.sessions = []
 
     def pair(self, session: Session) -> None:
         self.sessions = [session]
@@ -146,6 +158,7 @@ class FakeNetwork:
                 self.sessions.remove(session)
 
     def send(self, session: Session, to: str, message: Any) -> tuple[str, int]:
+        self.attempts.append((session, message.conversation))
         self._require(session)
         phone = self._find(to)
         if phone is None or not phone.registered or to not in {phone.jid, phone.chat}:

@@ -50,8 +50,8 @@ def played_links(networks: dict[str, FakeNetwork]) -> Iterator[dict[str, str]]:
 class _FarSession:
     """A `Session` of another process, as a network sees it."""
 
-    def __init__(self, address: str, pipe: Connection) -> None:
-        self.address, self.stopped = address, threading.Event()
+    def __init__(self, address: str, pid: int, pipe: Connection) -> None:
+        self.address, self.pid, self.stopped = address, pid, threading.Event()
         self._pipe, self._lock = pipe, threading.Lock()
         self._numbers = count(1)
         self._untaken: dict[int, Any] = {}
@@ -123,13 +123,13 @@ class _Server:
         with contextlib.suppress(EOFError, OSError), pipe:
             what, *rest = pipe.recv()
             if what in {"connect", "pair"}:
-                self._hold(pipe, what, rest[0])
+                self._hold(pipe, what, *rest)
             else:
                 pipe.send(_answer(lambda: self._call(what, *rest)))
 
-    def _hold(self, pipe: Connection, what: str, address: str) -> None:
+    def _hold(self, pipe: Connection, what: str, address: str, pid: int) -> None:
         network, token = self._networks[address], next(self._tokens)
-        session: Any = _FarSession(address, pipe)
+        session: Any = _FarSession(address, pid, pipe)
         self._sessions[token] = session
         pipe.send(("token", token))
         try:
@@ -182,7 +182,7 @@ class FarWire:
 
     def _open(self, how: str, session: Session) -> None:
         pipe = self._pipes[session] = Client(self._address, authkey=_KEY)
-        pipe.send((how, session.address))
+        pipe.send((how, session.address, os.getpid()))
         self._tokens[session] = pipe.recv()[1]
         threading.Thread(target=self._listen, args=[session, pipe], daemon=True).start()
         os.write(1, PRINTED)  # as the real Go part prints, past Python

@@ -5,13 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
+from temporalio import activity
 from temporalio.runtime import Runtime
+from temporalio.worker import Worker
 
 from boton.metrics_text import pick_loopback_port
 from boton.temporal import TemporalAddress
-from workers.running import connect_patiently, sleep_until, unless_stopped
+from tests.temporal_server import TemporalServer
+from tests.waiting import until
+from workers import running
+from workers.running import connect_patiently, serve, sleep_until, unless_stopped
 
 
 async def test_work_that_ends_first_is_answered() -> None:
@@ -80,6 +87,32 @@ async def test_closed_port_is_tried_until_the_stop() -> None:
     address = TemporalAddress(target=f"127.0.0.1:{pick_loopback_port()}")
     asyncio.get_running_loop().call_later(0.5, stop.set)
     assert await asyncio.wait_for(connect_patiently(address, Runtime.default(), stop), 5) is None
+
+
+async def test_worker_that_could_not_start_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Temporal goes away between the connect and the worker's first word."""
+    monkeypatch.setattr(running, "_LONGEST_PAUSE", 0.1)
+    temporal, stop = TemporalServer(tmp_path / "temporal.db"), asyncio.Event()
+    client, made = await temporal.connect(), []
+
+    def make_worker() -> Worker:
+        made.append(1)
+        return Worker(client, task_queue="q", activities=[answer])
+
+    temporal.kill()
+    serving = asyncio.create_task(serve(make_worker, stop))
+    await until(lambda: len(made) > 1 or serving.done())
+    temporal.start()
+    told = client.execute_activity(answer, id="a", task_queue="q", start_to_close_timeout=timedelta(seconds=5))
+    assert await asyncio.wait_for(told, 60) == 42
+    stop.set()
+    await serving
+    temporal.kill()
+
+
+@activity.defn
+async def answer() -> int:
+    return 42
 
 
 async def test_sleep_ends_with_the_stop() -> None:
