@@ -25,7 +25,7 @@ class AdvanceConnection:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionStep:
-    """What is next (`pair`, `hold`, `wait`, `done`), and how the connection stands: its status, and what to do."""
+    """What is next (`pair`, `hold`, `wait`, `unlink`, `done`), and how the connection stands: status, what to do."""
 
     next: str
     status: str = ""
@@ -53,11 +53,21 @@ class PairConnection:
     connection_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class UnlinkConnection:
+    """Input of `unlink_connection`."""
+
+    connection_id: str
+
+
 class PairingKeeper(Protocol):
     async def pair(self, connection_id: str) -> None:
         """Runs the pairing process to its end, whatever that is: the store says what came of it. Cancelled, it kills
         the process.
         """
+
+    async def unlink(self, connection_id: str) -> bool:
+        """Runs the process that takes a device off its phone; whether nothing is left to be done. Likewise."""
 
 
 class PairingActivities:
@@ -65,6 +75,19 @@ class PairingActivities:
 
     def __init__(self, keeper: PairingKeeper) -> None:
         self._keeper = keeper
+
+    @activity.defn(name="unlink_connection")
+    async def unlink_connection(self, given: UnlinkConnection) -> bool:
+        """Has the device of a number that was logged out taken off its phone; False: it is worth another try."""
+        unlinking = asyncio.ensure_future(self._keeper.unlink(given.connection_id))
+        try:
+            while not unlinking.done():
+                activity.heartbeat()
+                await asyncio.wait({unlinking}, timeout=_BEAT_SECONDS)
+        finally:
+            unlinking.cancel()
+            await asyncio.wait({unlinking})
+        return unlinking.result()
 
     @activity.defn(name="pair_connection")
     async def pair_connection(self, given: PairConnection) -> None:

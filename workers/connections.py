@@ -82,7 +82,7 @@ async def _run(settings: Settings) -> None:
                 lambda: Worker(
                     client,
                     task_queue=names.CONNECTIONS_QUEUE,
-                    activities=[holding.hold_connection, pairing.pair_connection],
+                    activities=[holding.hold_connection, pairing.pair_connection, pairing.unlink_connection],
                     max_concurrent_activities=settings.connections_capacity,
                     activity_task_poller_behavior=PollerBehaviorSimpleMaximum(maximum=1),
                     default_heartbeat_throttle_interval=HEARTBEATS,

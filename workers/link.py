@@ -202,7 +202,7 @@ class Link:
             async with asyncio.timeout(_LEAVE_SECONDS):
                 connection = await self._connections.fetch_connection(self._connection.id)
                 if not connection.active and connection.linked_at is None and await self._gateway.log_out():
-                    await self._linking.confirm_log_out(self._connection.id, utc_now())
+                    await self._linking.finish_unlinking(self._connection.id, utc_now(), told=True)
         except Exception as error:  # noqa: BLE001 - the session is closed in any case
             log.warning("not logged out", extra={"connection": self._connection.id, "reason": type(error).__name__})
         await self._gateway.close()

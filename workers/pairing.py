@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from boton.clock import utc_now
 from boton.domain.linking import AGAIN, LinkMethod, Pairing
-from boton.errors import BotonError, GatewayAbsent, NotFound, StaleEpoch
+from boton.errors import GatewayAbsent, NotFound, StaleEpoch
 from boton.ports import PairingStore
 from boton.settings import Settings, read_settings
 from boton.store.engine import open_database
@@ -27,6 +27,7 @@ from boton.store.pairing import SqlPairingStore
 from boton.telemetry import configure_logging
 from boton.whatsapp.device_store import DeviceStore
 from boton.whatsapp.pairing import Paired, PairingFailed, PairingStep
+from workers.unlinking import take_off
 
 log = logging.getLogger(__name__)
 
@@ -158,8 +159,8 @@ async def _link(
     try:
         taken = await _finish(store, connection_id, epoch, phone) is None
     finally:
-        if not taken:
-            await _take_off(devices, connection_id, epoch)
+        if not taken:  # it is not the wanted one, or nobody wants it any more
+            await take_off(devices, connection_id, epoch, _SPARE)
 
 
 def _find_linked(devices: DeviceStore, connection_id: str, wanted: Pairing) -> str | None:
@@ -179,20 +180,6 @@ async def _finish(store: PairingStore, connection_id: str, epoch: int, phone: st
                 raise
         await asyncio.sleep(_PAUSE)
     return None
-
-
-async def _take_off(devices: DeviceStore, connection_id: str, epoch: int) -> None:
-    """A phone that is not the wanted one, or that nobody wants any more, forgets the device again; where that fails,
-    the reason says what to do.
-    """
-    from boton.whatsapp.neonize_gateway import NeonizeGateway
-
-    gateway = NeonizeGateway(devices, connection_id)
-    try:
-        await asyncio.wait_for(gateway.open(epoch), _SPARE)
-    except (BotonError, TimeoutError) as error:
-        log.warning("device not taken off", extra={"connection": connection_id, "reason": type(error).__name__})
-    await gateway.log_out()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The pairing processes of one host: started, given a time, killed when nobody wants them any more."""
+"""The throw-away processes of one host: started, given a time, killed when nobody wants them any more."""
 
 from __future__ import annotations
 
@@ -18,14 +18,23 @@ _LONGEST = 260.0
 
 
 class Pairings:
-    """The PairingKeeper port: one throw-away process for each phone that is being linked."""
+    """The PairingKeeper port: one process for each phone that is being linked, or forgets its device."""
 
     async def pair(self, connection_id: str) -> None:
+        code = await self._run("workers.pairing", connection_id)
+        if code:
+            log.warning("pairing process died", extra={"connection": connection_id, "code": code})
+
+    async def unlink(self, connection_id: str) -> bool:
+        return await self._run("workers.unlinking", connection_id) == 0
+
+    async def _run(self, module: str, connection_id: str) -> int | None:
+        """How it ended; None: it did not, and was killed."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-P",
             "-m",
-            "workers.pairing",
+            module,
             connection_id,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,  # the library prints there, the QR code's content too
@@ -36,11 +45,10 @@ class Pairings:
         assert process.stderr is not None
         passing_on = asyncio.create_task(pass_on(process.stderr))
         try:
-            code = await asyncio.wait_for(process.wait(), _LONGEST)
-            if code:
-                log.warning("pairing process died", extra={"connection": connection_id, "code": code})
+            return await asyncio.wait_for(process.wait(), _LONGEST)
         except TimeoutError:
-            log.warning("pairing process does not end and is killed", extra={"connection": connection_id})
+            log.warning("process does not end and is killed", extra={"connection": connection_id, "module": module})
+            return None
         finally:
             if process.returncode is None:
                 process.kill()

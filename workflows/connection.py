@@ -11,13 +11,18 @@ from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.connecting import AdvanceConnection, ConnectionStep, PairConnection
+    from activities.connecting import AdvanceConnection, ConnectionStep, PairConnection, UnlinkConnection
     from activities.holding import HoldConnection, HoldEnded
     from boton import names
     from workflows import policies
 
 _STATUS = SearchAttributeKey.for_keyword(names.SEARCH_STATUS)
 
+_SUMMARIES = {
+    "pair_connection": "a host has the phone linked",
+    "hold_connection": "a host keeps the link process running",
+    "unlink_connection": "a host has the phone forget the device",
+}
 _LINK_AGAIN = "Link the phone again; then this goes on."
 
 
@@ -33,6 +38,7 @@ class ConnectionWorkflow:
         self._connection_id = connection.connection_id
         self._looked = False
         self._given_up: HoldEnded | None = None
+        self._rests = 0
 
     @workflow.signal(name=names.LOOK)
     def look(self) -> None:
@@ -56,6 +62,8 @@ class ConnectionWorkflow:
                     self._tell("held", "A connection host owns the number; its link process sends and receives.")
                     doing = self._start("hold_connection", HoldConnection, HoldEnded)
                     self._given_up = await self._do_until_changed(step, doing)
+                case "unlink":
+                    await self._unlink(step)
                 case "wait":
                     self._given_up = None
                     self._tell(step.status, step.reason or _LINK_AGAIN)
@@ -84,6 +92,15 @@ class ConnectionWorkflow:
         with contextlib.suppress(TimeoutError):
             await workflow.wait_condition(lambda: self._looked, timeout=policies.HOST_REST)
 
+    async def _unlink(self, step: ConnectionStep) -> None:
+        """The phone is told that it has a device less; where that cannot be done now, later."""
+        self._tell("stopped", step.reason or "The connection was ended.")
+        doing = self._start("unlink_connection", UnlinkConnection, bool)
+        if await self._do_until_changed(step, doing) is False:
+            self._rests += 1
+            with contextlib.suppress(TimeoutError):
+                await workflow.wait_condition(lambda: self._looked, timeout=policies.rest_after(self._rests))
+
     def _start(self, activity: str, given: type, result: type | None = None) -> workflow.ActivityHandle[Any]:
         """What a host does for as long as it takes."""
         return workflow.start_activity(
@@ -95,7 +112,7 @@ class ConnectionWorkflow:
             heartbeat_timeout=policies.LINK_HEARTBEAT,
             retry_policy=policies.UNTIL_IT_WORKS,
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-            summary="a host has the phone linked" if result is None else "a host keeps the link process running",
+            summary=_SUMMARIES[activity],
         )
 
     async def _do_until_changed(self, step: ConnectionStep, doing: workflow.ActivityHandle[Any]) -> Any:

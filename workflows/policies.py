@@ -18,6 +18,15 @@ LINK_ABSENT = timedelta(minutes=10)
 HOST_REST = timedelta(minutes=1)
 """A number that a host gave up although it is to be held is not tried again in a tight loop."""
 
+_UNLINK_REST = timedelta(minutes=1)
+_LONGEST_UNLINK_REST = timedelta(hours=1)
+
+
+def rest_after(tries: int) -> timedelta:
+    """A phone that could not be told is told again: after a minute, then two, then four."""
+    return min(_UNLINK_REST * (1 << min(tries - 1, 6)), _LONGEST_UNLINK_REST)
+
+
 HOLD_TIMEOUT = timedelta(days=3650)
 BATCH_TIMEOUT = timedelta(minutes=10)
 

@@ -72,6 +72,7 @@ class Next(StrEnum):
     PAIR = "pair"
     HOLD = "hold"
     WAIT = "wait"
+    UNLINK = "unlink"
     DONE = "done"
 
 

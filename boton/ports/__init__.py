@@ -15,7 +15,7 @@ from boton.ports.gateway import WhatsAppGateway
 from boton.ports.holds import HoldStore
 from boton.ports.idempotency import IdempotencyKey
 from boton.ports.inbox import InboxStore, Recorded
-from boton.ports.linking import ConnectionSteps, Linked, LinkingStore, PairingStore
+from boton.ports.linking import ConnectionSteps, Linked, LinkingStore, PairingStore, UnlinkingStore
 from boton.ports.model import LanguageModel, ModelAnswer, Prompt, Toolbox, ToolSpec
 from boton.ports.outbox import Idle, NumberPace, OutboxStore, Preview, Result
 from boton.ports.paging import Page
@@ -63,6 +63,7 @@ __all__ = [
     "ToolSpec",
     "Toolbox",
     "TurnStore",
+    "UnlinkingStore",
     "WhatsAppGateway",
     "WorkStore",
     "WorkflowStarter",

@@ -71,6 +71,16 @@ class PairingStore(Protocol):
     async def fail_pairing(self, connection_id: str, epoch: int, reason: str, now: datetime) -> None: ...
 
 
+class UnlinkingStore(Protocol):
+    async def begin_unlinking(self, connection_id: str) -> int:
+        """The epoch of this start. Raises NotFound where no phone is to forget a device, or not any more."""
+
+    async def finish_unlinking(self, connection_id: str, now: datetime, *, told: bool) -> None:
+        """told: the phone has forgotten it; else nothing can be done about it here. Changes nothing where the number
+        was linked again meanwhile.
+        """
+
+
 class ConnectionSteps(Protocol):
     async def advance_connection(self, connection_id: str, now: datetime) -> tuple[Next, Connection]:
         """What its workflow does next, and how it stands. Raises NotFound."""

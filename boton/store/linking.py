@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import select
@@ -28,10 +28,12 @@ _TAKEN = "This phone belongs to another active connection; end that one first (D
 _SWITCHED = "The business has gone to another number. What was queued for this one is held: `boton held list`."
 _HELD = "What was queued for this number is held: `boton held list`."
 _LOGGED_OUT = f"Logged out. {_HELD}"
-_NOT_CONFIRMED = (
-    "Logged out here; the phone has not confirmed it. If it still lists BOTON (WhatsApp, Linked devices), remove it "
-    f"there. {_HELD}"
-)
+_IF_IT_LISTS = "If the phone still lists BOTON (WhatsApp, Linked devices), remove it there."
+_NOT_CONFIRMED = f"Logged out here; the phone is told as soon as WhatsApp can be reached. {_IF_IT_LISTS} {_HELD}"
+_NOT_HERE = f"Logged out. {_IF_IT_LISTS} {_HELD}"
+
+_UNLINKED_WITHIN = timedelta(days=7)
+"""Then WhatsApp or its owner has removed it long since, or nobody will."""
 
 Answer = Callable[[Connection, Pairing | None], dict[str, Any]]
 
@@ -62,9 +64,11 @@ class SqlLinkingStore:
     async def log_out(self, business_id: str, now: datetime) -> Connection | None:
         return await self._db.write(lambda session: _log_out(session, business_id, now))
 
-    async def confirm_log_out(self, connection_id: str, now: datetime) -> None:
-        """The phone was told. Changes nothing where the number was linked again meanwhile."""
-        await self._db.write(lambda session: _confirm_log_out(session, connection_id, now))
+    async def begin_unlinking(self, connection_id: str) -> int:
+        return await self._db.write(lambda session: _begin_unlinking(session, connection_id))
+
+    async def finish_unlinking(self, connection_id: str, now: datetime, *, told: bool) -> None:
+        await self._db.write(lambda session: _finish_unlinking(session, connection_id, now, told=told))
 
     async def fetch_pairing(self, connection_id: str) -> Pairing | None:
         return await self._db.read(lambda session: _fetch_pairing(session, connection_id))
@@ -119,10 +123,24 @@ def _is_on_a_phone(row: ConnectionRow) -> bool:
     return row.gateway == Gateway.WHATSAPP and (row.linked_at is not None or linking)
 
 
-def _confirm_log_out(session: Session, connection_id: str, now: datetime) -> None:
+def is_to_be_unlinked(row: ConnectionRow, now: datetime) -> bool:
+    """Whether its phone may list the device still, and it is worth trying to tell it."""
+    return not row.active and row.reason == _NOT_CONFIRMED and now - row.status_at < _UNLINKED_WITHIN
+
+
+def _begin_unlinking(session: Session, connection_id: str) -> int:
+    row = session.get(ConnectionRow, connection_id, with_for_update=True, populate_existing=True)
+    if row is None or row.active or row.reason != _NOT_CONFIRMED:
+        raise NotFound("device to be taken off for connection", connection_id)
+    row.epoch += 1
+    return row.epoch
+
+
+def _finish_unlinking(session: Session, connection_id: str, now: datetime, *, told: bool) -> None:
     row = session.get(ConnectionRow, connection_id, with_for_update=True, populate_existing=True)
     if row is not None and not row.active and row.reason == _NOT_CONFIRMED:
-        append_events(session, change_status(row, ConnectionStatus.STOPPED, _LOGGED_OUT, now))
+        reason = _LOGGED_OUT if told else _NOT_HERE
+        append_events(session, change_status(row, ConnectionStatus.STOPPED, reason, now))
 
 
 def _lock_all(session: Session, business_id: str) -> Sequence[ConnectionRow]:

@@ -16,7 +16,7 @@ from boton.errors import NotFound, StaleEpoch
 from boton.store.connections import change_status, own
 from boton.store.engine import Database
 from boton.store.events import append_events
-from boton.store.linking import is_taken
+from boton.store.linking import is_taken, is_to_be_unlinked
 from boton.store.rows import to_connection, to_pairing
 from boton.store.tables import ConnectionRow, LaneDayRow, PairingRow
 
@@ -65,6 +65,8 @@ def _advance(session: Session, connection_id: str, now: datetime) -> tuple[Next,
     if step is Next.PAIR and (trouble := why_not_linked(to_pairing(pairing) if pairing else None)) is not None:
         _fail(session, row, trouble, now)
         step = Next.WAIT
+    if step is Next.DONE and is_to_be_unlinked(row, now):
+        step = Next.UNLINK
     row.next_step_at = None if step is Next.DONE else now + _LOOKED_AT_AGAIN
     return step, to_connection(row)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -81,3 +83,13 @@ def test_pairing_that_is_killed_before_it_is_recorded_is_linked_all_the_same(
         store.execute("ROLLBACK")
     world.await_status("connected")
     assert_works(world, numbers.next())
+
+
+def test_phone_forgets_a_device_whose_link_could_not_tell_it(world: PlayedStack) -> None:
+    jid = world.link()
+    (pid,) = world.find("workers.link")
+    os.kill(pid, signal.SIGSTOP)
+    world.api.request("DELETE", "/connection")
+    wait_for(lambda: jid not in world.phone.linked, SECONDS, lambda: f"the phone to forget it\n{world.stack.logs()}")
+    wait_for(lambda: not world.has_device(jid), SECONDS, "its keys to go")
+    assert world.api.get("/connection")["status"] == "none"

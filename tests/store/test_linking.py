@@ -311,10 +311,38 @@ async def test_log_out_says_what_to_do_on_the_phone_until_the_phone_was_told(dat
     await store.log_out(phone.business.id, NOW)
     reason = (await phone.connections.fetch_connection(phone.connection.id)).reason
     assert "Linked devices" in str(reason)
-    await store.confirm_log_out(phone.connection.id, NOW)
+    await store.finish_unlinking(phone.connection.id, NOW, told=True)
     reason = (await phone.connections.fetch_connection(phone.connection.id)).reason
     assert "Linked devices" not in str(reason)
     assert str(reason).startswith("Logged out.")
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["told", "no device here"])
+async def test_phone_is_told_of_the_log_out_until_it_was(database: Database, told: bool) -> None:
+    phone = await switched(await set_stage(database))
+    store, steps = SqlLinkingStore(database), SqlPairingStore(database)
+    await store.log_out(phone.business.id, NOW)
+    assert (await steps.advance_connection(phone.connection.id, at(5)))[0] is Next.UNLINK
+    epochs = [await store.begin_unlinking(phone.connection.id) for _ in range(2)]
+    assert phone.epoch < epochs[0] < epochs[1], "each process owns the device store alone"
+    assert (await steps.advance_connection(phone.connection.id, NOW + timedelta(days=8)))[0] is Next.DONE
+    await store.finish_unlinking(phone.connection.id, at(10), told=told)
+    step, connection = await steps.advance_connection(phone.connection.id, at(11))
+    assert (step, "Linked devices" in str(connection.reason)) == (Next.DONE, not told)
+    with pytest.raises(NotFound):
+        await store.begin_unlinking(phone.connection.id)
+
+
+async def test_nobody_is_told_of_a_number_that_was_never_on_a_phone_or_is_linked_again(database: Database) -> None:
+    stage = await set_stage(database)
+    store, steps = SqlLinkingStore(database), SqlPairingStore(database)
+    phone = await switched(stage)
+    assert (await steps.advance_connection(stage.connection.id, NOW))[0] is Next.DONE, "it was switched away"
+    await store.log_out(phone.business.id, NOW)
+    await link(phone, LinkRequest(gateway=Gateway.WHATSAPP, phone=PHONE))
+    assert (await steps.advance_connection(phone.connection.id, NOW))[0] is Next.PAIR
+    with pytest.raises(NotFound):
+        await store.begin_unlinking(phone.connection.id)
 
 
 async def test_confirmation_that_comes_late_changes_nothing(database: Database) -> None:
@@ -323,7 +351,7 @@ async def test_confirmation_that_comes_late_changes_nothing(database: Database) 
     await store.log_out(phone.business.id, NOW)
     await link(phone, LinkRequest(gateway=Gateway.WHATSAPP, phone=PHONE))
     before = await now_linked(phone)
-    await store.confirm_log_out(phone.connection.id, NOW)
+    await store.finish_unlinking(phone.connection.id, NOW, told=True)
     assert await now_linked(phone) == before
     assert before.status is ConnectionStatus.LINKING
 

@@ -16,7 +16,7 @@ from temporalio.service import RPCError
 from temporalio.worker import Worker
 
 from activities.chatting import AdvanceChat, ComposeOpenings, NextStep, RunTool
-from activities.connecting import AdvanceConnection, ConnectionStep, PairConnection
+from activities.connecting import AdvanceConnection, ConnectionStep, PairConnection, UnlinkConnection
 from activities.holding import HoldConnection, HoldEnded
 from activities.reminding import AdvanceReminder, ReminderStep
 from activities.sending import BatchStep, SendBatch, SendMessages
@@ -105,6 +105,11 @@ class Script:
     async def pair_connection(self, given: PairConnection) -> None:
         await self.play("pair_connection", given, None)
 
+    @activity.defn(name="unlink_connection")
+    async def unlink_connection(self, given: UnlinkConnection) -> bool:
+        told: bool = await self.play("unlink_connection", given, True)
+        return told
+
     @activity.defn(name="hold_connection")
     async def hold_connection(self, given: HoldConnection) -> HoldEnded:
         ended: HoldEnded = await self.play("hold_connection", given, HoldEnded(status="stopped"))
@@ -171,7 +176,11 @@ async def stage() -> AsyncIterator[Stage]:
             ],
             workflow_runner=sandbox_runner(),
         ),
-        Worker(client, task_queue=names.CONNECTIONS_QUEUE, activities=[script.hold_connection, script.pair_connection]),
+        Worker(
+            client,
+            task_queue=names.CONNECTIONS_QUEUE,
+            activities=[script.hold_connection, script.pair_connection, script.unlink_connection],
+        ),
         Worker(
             client,
             task_queue=names.fast_queue(stage.connection_id),

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from activities.connecting import ConnectionStep, PairConnection
+from activities.connecting import ConnectionStep, PairConnection, UnlinkConnection
 from activities.holding import HoldConnection, HoldEnded, OwnershipLost
 from boton import names
 from tests.waiting import until
@@ -100,6 +100,20 @@ async def test_number_that_is_given_up_is_let_go_at_once(stage: Stage, step: Con
     await stage.starter.look_at_connection(connection_id, "biz_1")
     await ended(stage, connection_id)
     assert len(stage.script.calls[activity]) == 1
+
+
+async def test_phone_that_could_not_be_told_of_the_log_out_is_told_later(stage: Stage) -> None:
+    stage.script.will("unlink_connection", False)
+    unlink = ConnectionStep("unlink", "stopped", "Logged out here.")
+    next_steps(stage, unlink, unlink, DONE)
+    connection_id = await start(stage)
+    workflow_id = names.connection_workflow(connection_id)
+    await stage.details(workflow_id, lambda told: "Logged out here." in told)
+    await until(lambda: stage.script.calls["unlink_connection"])
+    assert len(stage.script.calls["advance_connection"]) == 1, "it rests"
+    await stage.starter.look_at_connection(connection_id, "biz_1")
+    await ended(stage, connection_id)
+    assert stage.script.calls["unlink_connection"] == [UnlinkConnection(connection_id)] * 2
 
 
 async def test_host_that_fails_or_lost_the_number_is_followed_by_another(stage: Stage) -> None:

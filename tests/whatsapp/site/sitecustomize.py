@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-if "PLAYED_WIRE" in os.environ and {"workers.link", "workers.pairing"} & {*sys.orig_argv}:
+if "PLAYED_WIRE" in os.environ and {"workers.link", "workers.pairing", "workers.unlinking"} & {*sys.orig_argv}:
     from collections import defaultdict
 
     from neonize.aioze import client as library
