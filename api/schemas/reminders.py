@@ -45,7 +45,7 @@ _EVERY = "an RRULE (RFC 5545) in the wall-clock time of `timezone`, yearly to ho
 _TIMEZONE = "of `every` and of local times; default: the business's"
 _MESSAGE, _INSTRUCTION = "the text to send", "what the bot is to write about; turns the bot on in that chat"
 _CANCEL_ON_REPLY = "cancelled as soon as the customer writes anything"
-_EXPIRE = "what could not fire, or leave, so long after its time expires"
+_EXPIRE = "what could not fire, or leave, so long after its time expires; `before` an event, at the event"
 _QUIET = "what falls into quiet hours moves to their end, or before them when the event would be over"
 
 

@@ -52,9 +52,8 @@ class Planned:
 
 
 def to_planned(at: datetime, timing: Timing, expire_after: timedelta) -> Planned:
-    """A firing with its end: at the event, when that comes sooner."""
-    expires_at = at + expire_after
-    return Planned(at=at, expires_at=expires_at if timing.event_at is None else min(expires_at, timing.event_at))
+    """A firing with its end: at the event, where it comes before one."""
+    return Planned(at=at, expires_at=timing.event_at or at + expire_after)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
