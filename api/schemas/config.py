@@ -138,7 +138,9 @@ class ConfigIn(Body):
     takeover_minutes: int | None = Field(None, ge=1, le=43_200)
     quiet_hours: Annotated[QuietHours, AfterValidator(_check_different)] | None = None
     pacing: Pacing | None = Field(None, description="null: off on the simulator, careful on WhatsApp")
-    debounce_seconds: float | None = Field(None, ge=0, le=60, allow_inf_nan=False)
+    debounce_seconds: float | None = Field(
+        None, ge=0, le=20, allow_inf_nan=False, description="for so long a customer who wrote may be writing still"
+    )
     follow_ups: Annotated[list[FollowUp], Field(max_length=5)] | None = None
     conversation_hours: int | None = Field(None, ge=1, le=HOURS_OF_A_MONTH)
     opt_out_words: (

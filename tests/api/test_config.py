@@ -76,6 +76,7 @@ async def test_what_is_left_out_stays(tenant: Tenant) -> None:
         ("quietHours", {"start": "08:00", "end": "08:00"}, "quietHours"),
         ("pacing", {"profile": "reckless"}, "pacing.profile"),
         ("debounceSeconds", -1, "debounceSeconds"),
+        ("debounceSeconds", 21, "debounceSeconds"),
         ("followUps", [{"afterHours": 0}], "followUps.0.afterHours"),
         ("followUps", [{"afterHours": 1}] * 6, "followUps"),
         ("optOutWords", [""], "optOutWords.0"),

@@ -184,6 +184,7 @@ async def test_chat_rests_until_the_end_of_quiet_hours_although_its_time_is_over
     stage = await _dialogue(database, **QUIET, follow_ups=[{"afterHours": 5.9}], conversation_hours=7)
     await stage.say(await stage.open_turn(now=hours(5.95)), "¿Pudiste verlo?", now=hours(6.1))
     assert (await stage.look(now=hours(8))).until == hours(17)
+    assert (await _conversation(stage)).ended_at is None
 
 
 async def test_promise_is_kept_whichever_tool_was_called_first(database: Database) -> None:
