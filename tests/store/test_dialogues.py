@@ -445,3 +445,17 @@ async def test_day_whose_tokens_are_used_up_leaves_the_chat_to_a_human(database:
     tomorrow = hours(24)
     await stage.receive(incoming(when=tomorrow), now=tomorrow)
     assert (await stage.look(now=tomorrow)).state == "think"
+
+
+async def test_day_of_the_tokens_ends_at_the_midnight_of_the_business(database: Database) -> None:
+    """Half past nine in the evening in UTC-3 is another day in UTC."""
+    stage = await set_stage(database, bot_new_chats=True)
+    zone = "America/Argentina/Buenos_Aires"
+    await stage.businesses.update_config(stage.business.id, {"daily_token_budget": 12, "timezone": zone})
+    await stage.receive(incoming())
+    await _send(stage, await stage.answer(), now=at(1))
+    evening, after_midnight = hours(9.5), hours(12.01)
+    await stage.receive(incoming(when=evening), now=evening)
+    assert (await stage.look(now=evening)).holder is Holder.HUMAN
+    await stage.receive(incoming(when=after_midnight), now=after_midnight)
+    assert (await stage.look(now=after_midnight)).state == "think"
