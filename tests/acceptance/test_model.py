@@ -106,6 +106,25 @@ def test_human_who_takes_over_while_the_model_thinks_is_not_interrupted(
     assert [text for text in stack.simulator.received(customer) if "¿con esto?" in text] == []
 
 
+def test_chat_that_is_handed_back_at_once_is_not_answered_for_what_the_human_dealt_with(
+    stack: Stack, model: ModelServer, numbers: Numbers
+) -> None:
+    customer, newcomer = numbers.take(2)
+    stack.simulator.write(customer, "¿me ayudan?")
+    await_reply(stack, customer)
+    outlive_greeting(stack.simulator, customer)
+    with model.thinking():
+        stack.simulator.write(customer, "¿cuánto sale?")
+        wait_for(lambda: model.asked("¿cuánto sale?"), ANSWER_SECONDS, "the model to be asked")
+        stack.simulator.type_on_business_phone(customer, "Sale 90")
+        await_stored(stack.api, customer, "Sale 90")
+        assert stack.api.patch_chat(customer, botEnabled=True)["heldBy"] == "bot"
+    let_model_pass(stack, newcomer)
+    assert [text for text in stack.simulator.received(customer) if "¿cuánto sale?" in text] == []
+    stack.simulator.write(customer, "¿y mañana?")
+    wait_for(lambda: "¿y mañana?" in await_reply(stack, customer), ANSWER_SECONDS, "the bot's next answer")
+
+
 def test_chat_made_untouchable_while_the_model_thinks_gets_nothing(
     stack: Stack, model: ModelServer, numbers: Numbers
 ) -> None:
