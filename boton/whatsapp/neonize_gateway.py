@@ -109,10 +109,12 @@ class NeonizeGateway:
     async def watch_typing(self, seconds: float) -> None:
         self._presence.be_online(seconds)
 
-    async def _show_online(self, on: bool) -> None:
+    async def _show_online(self, on: bool) -> bool:
         with contextlib.suppress(SendError, CallFailed, Wedged):
             client, _ = await self._session.ready()
             await client.show_online(on)
+            return True
+        return False
 
     # ------------------------------------------------------------ going out
 

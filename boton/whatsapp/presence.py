@@ -11,19 +11,20 @@ from collections.abc import Awaitable, Callable
 
 
 class Presence:
-    """Of one number. show: tells WhatsApp; it must not raise."""
+    """Of one number. show: tells WhatsApp, and whether that went out; it must not raise."""
 
-    def __init__(self, show: Callable[[bool], Awaitable[None]]) -> None:
+    def __init__(self, show: Callable[[bool], Awaitable[bool]]) -> None:
         self._show = show
         self._offline: asyncio.TimerHandle | None = None
-        self._telling: set[asyncio.Future[None]] = set()
+        self._telling: set[asyncio.Future[bool]] = set()
         self._introduced = 0
 
     async def introduce(self, connection: int) -> None:
-        """Once in each connection of the library: WhatsApp gets the number's name with it. connection: which it is."""
-        if connection != self._introduced:
+        """Once in each connection of the library, which `connection` counts: WhatsApp gets the number's name with it. A
+        phone that was just linked may not have told that yet: then it is for a later call.
+        """
+        if connection != self._introduced and await self._show(self._offline is not None):
             self._introduced = connection
-            await self._show(self._offline is not None)
 
     def be_online(self, seconds: float) -> None:
         """From now on for so long, or for longer where that was said before."""

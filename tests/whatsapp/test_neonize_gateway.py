@@ -727,12 +727,14 @@ async def test_number_introduces_itself_after_each_connect(world: NeonizeWorld, 
     assert world.network.presences == ["unavailable"] * 2
 
 
-async def test_number_without_a_name_yet_is_connected_all_the_same(
+async def test_number_without_a_name_yet_is_connected_and_introduces_itself_later(
     world: NeonizeWorld, gateway: NeonizeGateway
 ) -> None:
     world.network.faults = {"nameless": True}
     await gateway.prove_connected()
-    await gateway.watch_typing(0.01)
+    world.network.faults = {}
+    await gateway.prove_connected()
+    assert world.network.presences == ["unavailable"]
 
 
 async def test_flood_is_journalled_once_and_in_order(world: NeonizeWorld, gateway: NeonizeGateway) -> None:
