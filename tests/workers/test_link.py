@@ -12,13 +12,13 @@ import pytest
 
 from boton.clock import utc_now
 from boton.domain.connections import ConnectionStatus
-from boton.domain.gateway import GatewayEvent, Typing
+from boton.domain.gateway import GatewayEvent, Sent, Typing
 from boton.errors import ConnectionAway
 from boton.settings import read_settings
 from boton.store.connections import SqlConnectionStore
 from tests.activities.fakes import ScriptedGateway
 from tests.store.builders import NOW
-from tests.store.stage import incoming
+from tests.store.stage import Stage, incoming
 from tests.waiting import eventually, until
 from tests.workers.conftest import World
 from workers.host_line import HostLine
@@ -96,5 +96,21 @@ async def test_typing_is_watched_while_the_customer_is_to_be_waited_for(world: W
     await world.connected()
     await until(lambda: bool(gateway.watched), 20)
     assert gateway.watched == [world.business.config.debounce_seconds]
+    stop.set()
+    assert await running == 0
+
+
+@pytest.mark.usefixtures("host")
+async def test_attempt_that_cannot_be_asked_for_keeps_back_no_other(world: World) -> None:
+    epoch = await SqlConnectionStore(world.database).raise_epoch(world.connection.id, NOW)
+    stage = Stage(world.database, world.business, world.connection, epoch)
+    accepted = await stage.accept("14155550001", "14155550002")
+    left = [await stage.claim(accepted.send.id) for _ in range(2)]
+    gateway, stop = WedgedGateway(), asyncio.Event()
+    gateway.outcomes.extend([ConnectionAway("gone"), Sent(whatsapp_id="W2", at=NOW)])
+    running = await start(world, gateway, stop)
+    await world.connected()
+    statuses = {(await stage.message(attempt.message_id)).status for attempt in left}
+    assert statuses == {"unconfirmed", "sent"}
     stop.set()
     assert await running == 0
