@@ -173,7 +173,7 @@ async def test_look_up_before_a_first_contact_proves_it_too(database: Database) 
     await stage.receive(unknown("BAJA"))
     accepted = await stage.accept(NUMBER, category=SendCategory.MARKETING)
     message_id = accepted.recipients[0].message_id
-    assert await stage.outbox.note_recipient(message_id, [JID, LID], at(1)) == []
+    await stage.outbox.note_recipient(message_id, [JID, LID], at(1))
     assert (await only_chat(stage)).registered
     await stage.advance(accepted.send.id, now=at(2))
     assert (await stage.message(message_id)).error_code == "opted_out"
