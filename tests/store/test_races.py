@@ -828,7 +828,7 @@ async def test_two_who_prove_it_at_once_merge_once(two: Two) -> None:
     accepted = await two.quick.accept(NUMBER)
     await two.race(two.slow.receive(_proof()), _look_up(two.quick, accepted))
     assert await _is_one(two.quick)
-    assert await two.quick.tally() == (1, 0, 0)
+    assert await two.quick.tally() == (1, 1, 0)
 
 
 async def test_message_that_comes_into_a_chat_that_is_merged_meanwhile_is_in_the_one_that_is_left(two: Two) -> None:
