@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import shutil
 import sys
 import time
 from dataclasses import dataclass
@@ -46,7 +47,13 @@ def link_phone(business_id: str, phone: str | None) -> int:
         linked = await SqlLinkingStore(database).link(business_id, wanted, utc_now(), lambda *_: {})
         return await _follow(database, linked.connection_id)
 
-    return with_store(work)
+    try:
+        return with_store(work)
+    except KeyboardInterrupt:
+        typer.echo(
+            "The phone can be linked for three minutes more: the page at / shows the code. `boton link` begins anew."
+        )
+        raise
 
 
 async def _follow(database: Database, connection_id: str) -> int:
@@ -102,8 +109,16 @@ def _show(view: View, before: View | None) -> None:
     """On a terminal a new code takes the old one's place, white on black whatever its colours are."""
     on_terminal = sys.stdout.isatty()
     if before is not None and before.code is not None and on_terminal:
-        height = before.code.count("\n") + 2
-        sys.stdout.write(f"\x1b[{height}A\x1b[J")
+        sys.stdout.write(f"\x1b[{_height(before.code)}A\x1b[J")
     for row in (view.code or "").splitlines():
         typer.echo(f"\x1b[97;40m{row}\x1b[0m" if on_terminal else row)
     typer.echo(view.line)
+    if view.code is not None and on_terminal and _height(view.code) >= shutil.get_terminal_size().lines:
+        typer.echo(
+            "This window is too low for the whole code: make it higher, or use --phone or the page at /.", err=True
+        )
+
+
+def _height(code: str) -> int:
+    """Rows of the screen that it takes with its line."""
+    return code.count("\n") + 2

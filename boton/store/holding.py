@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlmodel import Session, col
 
 from boton.domain.chats import AnswerDecision
+from boton.domain.connections import ConnectionStatus
 from boton.domain.events import NewEvent
 from boton.domain.holds import RESTORED
 from boton.domain.messages import MessageError, MessageStatus
@@ -125,12 +126,14 @@ def leave_in_flight(session: Session, why: MessageError, now: datetime, *those: 
 
 def _outrank(session: Session, now: datetime) -> None:
     """The clock is ahead of every epoch and every `seq` that was given out since the backup: links of that time own
-    nothing any more, and whoever reads events misses none.
+    nothing any more, are connected no more, and whoever reads events misses none.
     """
     seconds, milliseconds = int(now.timestamp()), int(now.timestamp() * 1000)
     for connection in session.scalars(select(ConnectionRow)):
         connection.epoch = max(connection.epoch, seconds)
         connection.answers_from = now
+        if connection.status == ConnectionStatus.CONNECTED:
+            connection.status = ConnectionStatus.CONNECTING.value
     for tally in session.scalars(select(TallyRow)):
         tally.event_seq = max(tally.event_seq, milliseconds)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 from collections.abc import Iterator
@@ -93,3 +94,20 @@ def test_phone_forgets_a_device_whose_link_could_not_tell_it(world: PlayedStack)
     wait_for(lambda: jid not in world.phone.linked, SECONDS, lambda: f"the phone to forget it\n{world.stack.logs()}")
     wait_for(lambda: not world.has_device(jid), SECONDS, "its keys to go")
     assert world.api.get("/connection")["status"] == "none"
+
+
+def test_number_that_is_restored_without_its_device_is_linked_again_by_one_call(
+    world: PlayedStack, numbers: Numbers
+) -> None:
+    old = world.link()
+    assert world.stack.run("backup", "--force", "monday.db").returncode == 0
+    world.stack.stop()
+    shutil.rmtree(world.devices.folder)
+    restored = world.stack.run("restore", "--replace", "monday.db")
+    assert "boton link biz_" in restored.stdout, restored.stderr
+    world.stack.start()
+    world.ask()
+    jid = world.phone.use(world.await_code())
+    world.await_status("connected")
+    assert_works(world, numbers.next())
+    assert world.phone.linked[-2:] == [old, jid], "the old device is the phone's to remove"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
@@ -21,6 +22,7 @@ from boton.store.businesses import SqlBusinessStore
 from boton.store.connections import SqlConnectionStore
 from boton.store.engine import Database, open_database
 from boton.store.pairing import SqlPairingStore
+from tests.cli.conftest import Shell
 from tests.waiting import eventually
 
 PHONE = "5491150000001"
@@ -107,3 +109,15 @@ async def test_what_is_shown(store: Database) -> None:
     epoch, _ = await SqlPairingStore(store).begin_pairing(connection.id)
     await SqlPairingStore(store).fail_pairing(connection.id, epoch, "x", utc_now())
     assert await asyncio.wait_for(command, 20) == 1
+
+
+def test_ctrl_c_says_that_the_linking_goes_on(shell: Shell) -> None:
+    assert shell.run("migrate").returncode == 0
+    business_id = shell.run("business", "create", "Kiosco").stdout.strip()
+    process = shell.start("link", business_id)
+    assert process.stdout is not None
+    assert "WhatsApp is being asked" in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, "Traceback" in err) == (130, False)
+    assert "three minutes more" in out
