@@ -52,7 +52,7 @@ def environment(**settings: str) -> dict[str, str]:
 class Stack:
     def __init__(self, folder: Path, data_dir: Path, settings: dict[str, str]) -> None:
         self._folder = folder
-        self._data_dir = data_dir
+        self.data_dir = data_dir
         self._settings = {**dict.fromkeys(_PORTS, "0"), "DATA_DIR": str(data_dir), **settings}
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -87,7 +87,7 @@ class Stack:
         assert self._process is not None
         if self._process.poll() is not None:
             raise BenchFailed(f"boton up ended with {self._process.returncode}: {self._terminal_end()}")
-        return (self._data_dir / "up.json").exists()
+        return (self.data_dir / "up.json").exists()
 
     @property
     def _terminal(self) -> Path:
@@ -101,7 +101,7 @@ class Stack:
     @property
     def up(self) -> dict[str, Any]:
         """up.json as it stands now."""
-        document: dict[str, Any] = json.loads((self._data_dir / "up.json").read_text(encoding="utf-8"))
+        document: dict[str, Any] = json.loads((self.data_dir / "up.json").read_text(encoding="utf-8"))
         return document
 
     @property
@@ -132,4 +132,4 @@ class Stack:
         return Rest(self.simulator_url)
 
     def store(self) -> StoreView:
-        return StoreView(self._data_dir / "boton.db")
+        return StoreView(self.data_dir / "boton.db")

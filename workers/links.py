@@ -30,7 +30,19 @@ and replaced. Counted, not timed: a host that was stopped itself must not blame 
 _STARTING_PATIENCE = 60
 _FIRST_PAUSE = 0.25
 _LONGEST_PAUSE = 30.0
-_HEALTHY_SECONDS = 60.0
+_GROWTH = 1.5
+"""A link that keeps dying comes to 30 s in a minute and a half. Twice as long each time, that was after half a minute:
+of 60 kills in a minute, drawn among 20 links, one number in every tenth run got there by chance.
+"""
+
+_HEALTHY_SECONDS = 10.0
+"""A link that has answered for so long and then dies is no crash loop: its own life keeps the starts apart."""
+
+_AT_ONCE = (os.cpu_count() or 1) + 1
+"""So many links start at a time: one takes a processor for a second, and more would only make all of them late. Twenty
+at once took a minute on a busy machine (measured), and who has not answered in a minute is killed as frozen.
+"""
+
 _GRACE_SECONDS = 12.0
 _LEFT_SECONDS = 60.0
 """How long a link whose attempt timed out (Temporal was away) waits for the next attempt on this host."""
@@ -40,14 +52,19 @@ ENVIRONMENT = {"NEONIZE_BOT_TAG": "off", "PYTHONFAULTHANDLER": "1"}
 """The WhatsApp library reads it at the process's start only: without this it marks every text as a bot's."""
 
 
+def next_pause(last: float, lived: float) -> float:
+    """Seconds until a link that died is started again. last: the pause before it. lived: how long it answered."""
+    return _FIRST_PAUSE if lived >= _HEALTHY_SECONDS else min(last * _GROWTH, _LONGEST_PAUSE)
+
+
 class LinkProcess:
     """One start of `python -m workers.link`."""
 
     def __init__(self, process: asyncio.subprocess.Process, ready: Callable[[], None]) -> None:
         self._process = process
         self._ready = ready
-        self._started_at = time.monotonic()
-        self._answered = False
+        self._has_spoken = False
+        self._answered_at: float | None = None
         self._unanswered = 0
         self.metrics_port: int | None = None
         self.ended: HoldEnded | None = None
@@ -81,12 +98,18 @@ class LinkProcess:
         return self._process.returncode
 
     @property
-    def age(self) -> float:
-        return time.monotonic() - self._started_at
+    def is_starting(self) -> bool:
+        """Whether it has said nothing yet."""
+        return self.exit_code is None and not self._has_spoken
+
+    @property
+    def lived(self) -> float:
+        """Seconds since it first answered: a slow start is no life."""
+        return 0.0 if self._answered_at is None else time.monotonic() - self._answered_at
 
     def is_frozen(self, patience: int) -> bool:
         """Whether it left more than so many pings unanswered; one that just starts may take longer."""
-        return self._unanswered > (patience if self._answered else max(patience, _STARTING_PATIENCE))
+        return self._unanswered > (patience if self._answered_at is not None else max(patience, _STARTING_PATIENCE))
 
     def ping(self) -> None:
         assert self._process.stdin is not None
@@ -118,8 +141,9 @@ class LinkProcess:
         await self._process.wait()
 
     def _hear(self, told: dict[str, Any]) -> None:
+        self._has_spoken = True
         if "pong" in told:
-            self._answered, self._unanswered = True, 0
+            self._answered_at, self._unanswered = self._answered_at or time.monotonic(), 0
         if "metricsPort" in told:
             self.metrics_port = told["metricsPort"]
             self._ready()
@@ -128,13 +152,23 @@ class LinkProcess:
 
 
 class _Held:
-    """A number that this host holds: its link now, and when the next one may start."""
+    """A number that this host holds: its link, once it was started, and when the next one is to start."""
 
-    def __init__(self, link: LinkProcess) -> None:
-        self.link = link
+    def __init__(self) -> None:
+        self.link: LinkProcess | None = None
         self.pause = _FIRST_PAUSE
-        self.start_at: float | None = None
+        self.start_at: float | None = time.monotonic()
         self.leaving: asyncio.TimerHandle | None = None
+
+    @property
+    def is_due(self) -> bool:
+        return self.start_at is not None and self.start_at <= time.monotonic()
+
+    def goes_before(self, other: _Held) -> bool:
+        """One that no attempt holds is not started, and keeps nobody back."""
+        if self.start_at is None or other.start_at is None or self.leaving is not None:
+            return False
+        return self.start_at < other.start_at
 
     def keep(self) -> None:
         """An attempt holds it: it does not leave."""
@@ -154,7 +188,8 @@ class Links:
         self._releasing: set[asyncio.Task[None]] = set()
 
     def running(self) -> dict[str, LinkProcess]:
-        return {key: held.link for key, held in list(self._held.items()) if held.link.exit_code is None}
+        links = {key: held.link for key, held in list(self._held.items()) if held.link is not None}
+        return {key: link for key, link in links.items() if link.exit_code is None}
 
     def expositions(self) -> dict[str, str]:
         """The metrics of every link, by connection id."""
@@ -163,13 +198,9 @@ class Links:
         return {key: text for key, text in texts.items() if text is not None}
 
     async def adopt_or_start(self, connection_id: str) -> None:
-        async with self._starting:  # an attempt and its successor may overlap
-            held = self._held.get(connection_id)
-            if held is None:
-                self._held[connection_id] = _Held(await LinkProcess.start(connection_id, self._tell))
-                self._tell()
-            else:
-                held.keep()
+        held = self._held.setdefault(connection_id, _Held())
+        held.keep()
+        await self._start_if_due(connection_id, held)
 
     async def check(self, connection_id: str) -> HoldEnded | None:
         """Raises OwnershipLost when another link took the number: Temporal then chooses who goes on."""
@@ -178,17 +209,17 @@ class Links:
             await self.adopt_or_start(connection_id)
             return None
         held.keep()  # an earlier attempt may have left after this one adopted it
-        if held.link.exit_code is not None:
-            return await self._replace(connection_id, held)
-        held.link.ping()
-        if held.link.is_frozen(self._patience):
-            log.warning("link does not answer and is killed", extra={"connection": connection_id})
-            held.link.kill()
+        if held.start_at is not None:
+            await self._start_if_due(connection_id, held)
+        elif held.link is not None and held.link.exit_code is not None:
+            return await self._bury(connection_id, held, held.link)
+        elif held.link is not None:
+            self._watch(connection_id, held.link)
         return None
 
     async def release(self, connection_id: str) -> None:
         held = self._held.pop(connection_id, None)
-        if held is not None:
+        if held is not None and held.link is not None:
             await held.link.stop()
             self._tell()
 
@@ -208,29 +239,40 @@ class Links:
         self._releasing.add(task)
         task.add_done_callback(self._releasing.discard)
 
-    async def _replace(self, connection_id: str, held: _Held) -> HoldEnded | None:
-        """A dead link is started again after a pause that doubles while it keeps dying."""
-        if held.link.exit_code == ENDED:
-            return held.link.ended or HoldEnded(status="stopped")
-        if held.link.exit_code == LOST_OWNERSHIP:
+    def _watch(self, connection_id: str, link: LinkProcess) -> None:
+        link.ping()
+        if link.is_frozen(self._patience):
+            log.warning("link does not answer and is killed", extra={"connection": connection_id})
+            link.kill()
+
+    async def _bury(self, connection_id: str, held: _Held, link: LinkProcess) -> HoldEnded | None:
+        """A dead link is started again after a pause that grows while it keeps dying."""
+        if link.exit_code == ENDED:
+            return link.ended or HoldEnded(status="stopped")
+        if link.exit_code == LOST_OWNERSHIP:
             await self.release(connection_id)
             raise OwnershipLost(connection_id)
-        now = time.monotonic()
-        if held.start_at is None:
-            held.pause = _FIRST_PAUSE if held.link.age > _HEALTHY_SECONDS else min(held.pause * 2, _LONGEST_PAUSE)
-            held.start_at = now + held.pause
-            extra = {"connection": connection_id, "code": held.link.exit_code, "again_in": held.pause}
-            log.warning("link ended", extra=extra)
-            self._tell()
-        elif now >= held.start_at:
-            await self._start_again(connection_id, held)
+        held.pause = next_pause(held.pause, link.lived)
+        held.start_at = time.monotonic() + held.pause
+        log.warning("link ended", extra={"connection": connection_id, "code": link.exit_code, "again_in": held.pause})
+        self._tell()
         return None
 
-    async def _start_again(self, connection_id: str, held: _Held) -> None:
-        async with self._starting:
-            if held.start_at is not None and self._held.get(connection_id) is held:
-                held.link, held.start_at = await LinkProcess.start(connection_id, self._tell), None
-                self._tell()
+    async def _start_if_due(self, connection_id: str, held: _Held) -> None:
+        """Where too many start just now, a later check does it."""
+        async with self._starting:  # an attempt and its successor may overlap
+            if self._held.get(connection_id) is not held or not held.is_due or not self._has_place(held):
+                return
+            held.link, held.start_at = await LinkProcess.start(connection_id, self._tell), None
+        if self._held.get(connection_id) is held:
+            self._tell()
+        else:
+            await held.link.stop()  # released meanwhile
+
+    def _has_place(self, held: _Held) -> bool:
+        """Who has waited for longer goes first."""
+        starting = sum(link.is_starting for link in self.running().values())
+        return starting + sum(other.goes_before(held) for other in self._held.values()) < _AT_ONCE
 
     def _tell(self) -> None:
         self._changed(self.running())

@@ -9,6 +9,11 @@ from boton.store.inserts import insert_or_ignore
 from boton.store.tables import MetaRow
 
 NAMESPACE_KEY = "temporal_namespace_id"
+BACKUP_KEY = "backup_at"
+"""Of `meta`, in a backup: when it was made. A store does not have it."""
+
+RESTORED_KEY = "restored_from"
+"""Of `meta`: when the backup was made that this store was restored from."""
 
 
 class SqlMetaStore:

@@ -23,12 +23,13 @@ from boton.domain.tools import HandOff, ToolCall
 from boton.errors import Conflict
 from boton.ids import Prefix, new_id
 from boton.ports import ModelAnswer
-from boton.store.backup import BACKUP_KEY, Contents, back_up
+from boton.store.backup import Contents, back_up
 from boton.store.businesses import SqlBusinessStore
 from boton.store.copying import copy_rows, our_tables, postgres_engine
 from boton.store.engine import Database, open_database, sqlite_engine
 from boton.store.events import SqlEventStore
 from boton.store.holds import SqlHoldStore
+from boton.store.meta import BACKUP_KEY
 from boton.store.migrate import check, sqlite_file
 from boton.store.outbox import SqlOutboxStore
 from boton.store.restore import NoBackup, Permission, restore

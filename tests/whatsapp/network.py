@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -66,6 +67,8 @@ class FakeNetwork:
         self.typing: list[tuple[str, int]] = []
         self.presences: list[str] = []
         self.asked: list[str] = []
+        self.gone: list[Any] = []
+        """Events that a killed process's library had acknowledged, and not handed over."""
         self.release = threading.Event()
         self._for_later: list[Any] = []
         self._ids = count(1)
@@ -123,6 +126,19 @@ class FakeNetwork:
             else:
                 session.push(event)
 
+    def give_back(self, untaken: Sequence[tuple[Any, bool]]) -> None:
+        """What a killed process had not taken over, and whether its library had acknowledged it. All of it is told to
+        the next one, first; with `atMostOnce`, as by the real network, only what was not acknowledged.
+        """
+        for_us = [each for each in untaken if each[0].DESCRIPTOR.name in {"Message", "Receipt"}]
+        with self._lock:
+            self.gone += [event for event, acknowledged in for_us if acknowledged]
+            if self.faults.get("atMostOnce"):
+                for_us = [each for each in for_us if not each[1]]
+            self._for_later[:0] = [event for event, _ in for_us]
+            if self.session is not None:
+                self._tell_waiting(self.session)
+
     @property
     def session(self) -> Session | None:
         return next((each for each in reversed(self.sessions) if each.connected), None)
@@ -165,7 +181,12 @@ class FakeNetwork:
             raise Refusal(f"no LID found for {to} from server")
         id = self._new_id()
         self._write_secret(session, phone, id, message.messageContextInfo.messageSecret)
-        self._travel(session)
+        try:
+            self._travel(session)
+        except Refusal:
+            if self._happens("arriveAnywayRate"):
+                self._arrive(phone, id, message.conversation)
+            raise
         if self._happens("rejectRate"):
             raise Refusal(f"server returned error {self.faults.get('rejectCode', 463)}")
         self._arrive(phone, id, message.conversation)
@@ -214,10 +235,13 @@ class FakeNetwork:
         with self._lock:
             session.connected = True
             session.push(events.connected())
-            waiting, self._for_later = self._for_later, []
-            for event in waiting:
-                session.push(event)
+            self._tell_waiting(session)
             session.push(events.synced())
+
+    def _tell_waiting(self, session: Session) -> None:
+        waiting, self._for_later = self._for_later, []
+        for event in waiting:
+            session.push(event)
 
     def _require(self, session: Session) -> None:
         if self._happens("disconnectRate"):

@@ -1,8 +1,8 @@
 """The played Go part in processes of their own: link processes as a host starts them, their network in the test's.
 
-`played_links` makes every link and pairing process that is started meanwhile use it (tests/whatsapp/site). What a
-process has not taken over when it is killed is told to the next one: so no test of ours fails for what the real
-library loses by itself.
+`played_links` makes every link and pairing process that is started meanwhile use it (tests/whatsapp/site). As with the
+real library, some events wait in the Go part's buffer, acknowledged already, while one is being journalled. A network
+decides what becomes of those when the process is killed (`FakeNetwork.give_back`).
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ SendMessage: Error sending to 5491138620812@s.whatsapp.net
 """
 ADDRESS = "PLAYED_WIRE"
 _KEY = b"boton"
+_BUFFER = 100
+"""Events that the library holds for us; when it is full, the library reads nothing more."""
 
 
 @contextlib.contextmanager
@@ -55,6 +57,7 @@ class _FarSession:
         self._pipe, self._lock = pipe, threading.Lock()
         self._numbers = count(1)
         self._untaken: dict[int, Any] = {}
+        self._acknowledged: set[int] = set()
         self._connected = False
 
     @property
@@ -83,14 +86,18 @@ class _FarSession:
     def drain(self) -> None:
         """Nobody waits for another process here."""
 
-    def listen(self) -> list[Any]:
-        """Until the process is gone; what it had not taken over by then."""
+    def listen(self) -> list[tuple[Any, bool]]:
+        """Until the process is gone; what it had not taken over by then, and whether it had acknowledged it."""
         with contextlib.suppress(EOFError, OSError):
             while True:
-                self._untaken.pop(self._pipe.recv(), None)
+                what, number = self._pipe.recv()
+                if what == "acknowledged":
+                    self._acknowledged.add(number)
+                else:
+                    self._untaken.pop(number, None)
         self._connected = False
         self.stopped.set()
-        return list(self._untaken.values())
+        return [(event, number in self._acknowledged) for number, event in list(self._untaken.items())]
 
     def _tell(self, told: tuple[Any, ...]) -> None:
         with self._lock, contextlib.suppress(OSError):
@@ -138,9 +145,7 @@ class _Server:
             pipe.send(("refused", str(refusal)))
         untaken = session.listen()
         network.leave(session)
-        for event in untaken:
-            if event.DESCRIPTOR.name in {"Message", "Receipt"}:
-                network.tell(event)
+        network.give_back(untaken)
 
     def _call(self, what: str, token: int, *rest: Any) -> Any:
         session: Any = self._sessions[token]
@@ -227,6 +232,7 @@ class FarWire:
         return answer
 
     def _listen(self, session: Session, pipe: Connection) -> None:
+        answers = _Answers(pipe)
         with contextlib.suppress(EOFError, OSError):
             while True:
                 match pipe.recv():
@@ -237,12 +243,31 @@ class FarWire:
                     case ("qr", code):
                         session.call(lambda code=code: session.show_qr(code))  # type: ignore[misc]
                     case ("event", number, code, payload):
+                        answers.acknowledge(number, session)
                         session.push_raw(code, payload)
-                        session.call(lambda number=number: _take(pipe, number))  # type: ignore[misc]
+                        session.call(lambda number=number: answers.take(number))  # type: ignore[misc]
         session.connected = False
         session.push(INT_TO_EVENT[12](status=True))
 
 
-def _take(pipe: Connection, number: int) -> None:
-    with contextlib.suppress(OSError):
-        pipe.send(number)
+class _Answers:
+    """What the library says of events: that it has them, and that we have them."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe, self._lock = pipe, threading.Lock()
+        self._room = threading.Semaphore(_BUFFER)
+
+    def acknowledge(self, number: int, session: Session) -> None:
+        """Once there is room for it."""
+        while not self._room.acquire(timeout=1):
+            if session.stopped.is_set():
+                raise EOFError
+        self._say("acknowledged", number)
+
+    def take(self, number: int) -> None:
+        self._say("taken", number)
+        self._room.release()
+
+    def _say(self, what: str, number: int) -> None:
+        with self._lock, contextlib.suppress(OSError):
+            self._pipe.send((what, number))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,7 +14,7 @@ from temporalio.worker import Worker
 
 from activities.holding import OwnershipLost
 from boton import names
-from boton.domain.connections import ConnectionStatus
+from boton.domain.connections import ConnectionStatus, Gateway
 from boton.domain.gateway import Attempt
 from boton.domain.messages import Lane, MessageStatus
 from boton.domain.sends import AcceptedSend
@@ -26,7 +27,7 @@ from boton.store.work import SqlWorkStore
 from boton.temporal import fetch_namespace_id, sandbox_runner
 from boton.whatsapp.simulator import SimulatorGateway
 from tests.readable import read_history
-from tests.store.builders import a_send
+from tests.store.builders import NOW, a_send
 from tests.waiting import eventually, until
 from tests.workers.conftest import World
 from workers import links as links_module
@@ -57,6 +58,34 @@ async def test_killed_link_is_started_again_with_a_higher_epoch(world: World) ->
         assert second.epoch == first.epoch + 1
         assert links.running()[world.connection.id].pid != pid
     assert links.running() == {}
+
+
+async def test_host_starts_few_links_at_a_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All at once, none of them would answer in time, and all would be killed as frozen."""
+    monkeypatch.setattr(links_module, "_AT_ONCE", 2)
+    numbers = [world.connection.id, *[await another_number(world, phone) for phone in ("1", "2", "3")]]
+    links = Links(lambda _: None)
+    for number in numbers:
+        await links.adopt_or_start(number)
+    assert list(links.running()) == numbers[:2]
+    while not await are_connected(world, numbers):
+        for number in reversed(numbers):
+            await links.check(number)
+        assert sum(link.is_starting for link in links.running().values()) <= 2
+        await asyncio.sleep(0.05)
+    assert set(links.running()) == set(numbers)
+    await links.close()
+
+
+async def another_number(world: World, digit: str) -> str:
+    business = await SqlBusinessStore(world.database).create_business("Otro", bot_new_chats=False, now=NOW)
+    connections = SqlConnectionStore(world.database)
+    return (await connections.create_connection(business.id, Gateway.SIMULATOR, f"549116100000{digit}", NOW)).id
+
+
+async def are_connected(world: World, numbers: Sequence[str]) -> bool:
+    connections = await SqlConnectionStore(world.database).list_active_connections()
+    return {one.id for one in connections if one.status is ConnectionStatus.CONNECTED} >= set(numbers)
 
 
 async def test_frozen_link_is_killed_and_replaced(world: World) -> None:
@@ -126,6 +155,39 @@ async def test_number_that_another_link_took_is_not_taken_back(world: World) -> 
             await asyncio.wait_for(holding, ENOUGH)
         assert links.running() == {}
         assert (await world.connected()).epoch == first.epoch + 1
+
+
+def test_link_that_keeps_dying_is_started_ever_more_seldom() -> None:
+    """Killed for a minute whenever it starts, it never waits for longer than 15 s; and lasting trouble costs little."""
+    pauses = list(pauses_of([0.0] * 20))
+    assert pauses == sorted(pauses)
+    within_a_minute = [pause for at, pause in enumerate(pauses) if sum(pauses[:at]) + at * A_START < 60]
+    assert max(within_a_minute) < 15
+    assert pauses[-1] == 30
+
+
+def test_link_that_ran_well_is_started_again_at_once() -> None:
+    """However often it was killed before: that is no crash loop."""
+    assert list(pauses_of([0.0] * 20 + [10.0]))[-1] == 0.25
+    assert set(pauses_of([10.0] * 20)) == {0.25}
+
+
+A_START = 2.0
+
+
+def pauses_of(lives: Sequence[float]) -> Iterator[float]:
+    """Between links that answered for so many seconds each."""
+    pause = 0.25
+    for lived in lives:
+        yield (pause := links_module.next_pause(pause, lived))
+
+
+async def test_slow_start_is_no_life(world: World) -> None:
+    link = await world.start_link()
+    await world.connected()
+    assert link.lived == 0.0, "nobody has asked it yet"
+    link.ping()
+    await until(lambda: link.lived > 0)
 
 
 # ---------------------------------------------------------------- the link's side

@@ -44,8 +44,8 @@ from workers.links import Links
 from workflows.send import SendWorkflow
 from workflows.starter import TemporalStarter
 
-LINKS = int(os.environ.get("PLAYED_LINKS", "3"))
-KILLS = int(os.environ.get("PLAYED_KILLS", "3"))
+LINKS = 3
+KILLS = 3
 BACK_WITHIN = 15.0
 
 

@@ -6,7 +6,11 @@ import os
 import sys
 
 if "PLAYED_WIRE" in os.environ and {"workers.link", "workers.pairing", "workers.unlinking"} & {*sys.orig_argv}:
+    import gc
     from collections import defaultdict
+
+    if "workers.link" in sys.orig_argv:
+        gc.disable()  # as at the top of that module, most of whose imports come here
 
     from neonize.aioze import client as library
 
