@@ -13,15 +13,10 @@ from boton.domain.chats import AnswerDecision
 from boton.domain.reminders import ReminderStatus
 from boton.store.copying import copy_rows, postgres_engine
 from boton.store.engine import sqlite_engine
+from boton.store.meta import BACKUP_KEY
 from boton.store.migrate import migrate, sqlite_file
 from boton.store.sqlite_files import copy_pages, make_whole, verify
 from boton.store.tables import UNFINISHED, BusinessRow, ChatRow, MessageRow, MetaRow, ReminderRow, SendRow
-
-BACKUP_KEY = "backup_at"
-"""Of `meta`, in a backup: when it was made. A store does not have it."""
-
-RESTORED_KEY = "restored_from"
-"""Of `meta`: when the backup was made that this store was restored from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

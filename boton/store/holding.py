@@ -18,9 +18,8 @@ from boton.domain.holds import RESTORED
 from boton.domain.messages import MessageError, MessageStatus
 from boton.domain.reminders import ReminderStatus
 from boton.domain.sends import SendStatus
-from boton.store.backup import BACKUP_KEY, RESTORED_KEY
 from boton.store.events import append_events
-from boton.store.meta import NAMESPACE_KEY
+from boton.store.meta import BACKUP_KEY, NAMESPACE_KEY, RESTORED_KEY
 from boton.store.steps import move
 from boton.store.tables import (
     DRAFTED,

@@ -16,9 +16,9 @@ from boton.domain.chats import AnswerDecision
 from boton.domain.holds import RESTORED, SWITCHED, Held, HeldKind
 from boton.domain.messages import MessageStatus
 from boton.ports import Page
-from boton.store.backup import RESTORED_KEY
 from boton.store.columns import UtcDateTime
 from boton.store.engine import Database
+from boton.store.meta import RESTORED_KEY
 from boton.store.numbers import fetch_active
 from boton.store.reminders import SqlReminderStore
 from boton.store.sends import SqlSendStore

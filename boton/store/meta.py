@@ -10,6 +10,12 @@ from boton.store.tables import MetaRow
 
 NAMESPACE_KEY = "temporal_namespace_id"
 
+BACKUP_KEY = "backup_at"
+"""In a backup: when it was made. A store does not have it."""
+
+RESTORED_KEY = "restored_from"
+"""When the backup was made that this store was restored from."""
+
 
 class SqlMetaStore:
     def __init__(self, database: Database) -> None:

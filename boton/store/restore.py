@@ -11,11 +11,12 @@ from sqlalchemy import Connection, func, select
 from sqlmodel import Session, col
 
 from boton.errors import BotonError, Conflict, StoreTooNew
-from boton.store.backup import BACKUP_KEY, Contents, read_contents
+from boton.store.backup import Contents, read_contents
 from boton.store.columns import UtcDateTime
 from boton.store.copying import copy_rows, our_tables, postgres_engine
 from boton.store.engine import sqlite_engine
 from boton.store.holding import hold_everything
+from boton.store.meta import BACKUP_KEY
 from boton.store.migrate import migrate, sqlite_file
 from boton.store.sqlite_files import copy_pages, make_whole, open_file, put_in_place, remove, verify
 from boton.store.tables import BusinessRow, ConnectionRow
