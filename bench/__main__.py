@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
-from bench import accept, bulk, chats, claimed, flood, history, reminders, storm, turns, under_load
+from bench import accept, bulk, chats, claimed, flood, history, links, reminders, storm, turns, under_load
 from bench.figures import Figure, to_table
 from bench.progress import BenchFailed, say
 from bench.scale import Scale
@@ -28,6 +28,7 @@ BENCHES: dict[str, Callable[[Scale], Awaitable[list[Figure]]]] = {
     "post.p99": under_load.run,
     "chats.list": chats.run,
     "reminders.idle": reminders.run,
+    "link.memory": links.run,
     "chat.turn": turns.run_turn,
     "chat.long": turns.run_long,
     "chat.storm": storm.run,

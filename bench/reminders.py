@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
-import psutil
 from temporalio.client import Client
 
 from bench.figures import Figure, Reach
 from bench.numbers import fresh_numbers
 from bench.progress import BenchFailed, say
+from bench.resting import MB, measure_at_rest
 from bench.scale import Scale
 from bench.stack import Stack, running_stack
 from boton.names import REMINDER_WORKFLOW
@@ -21,14 +21,8 @@ from boton.temporal import TemporalAddress, connect
 _REMINDERS = 10_000
 _WARM_UP = 300
 _CLIENTS = 4
-_QUIET_CPU = 5.0
-"""Per cent of a core, over a second: below it a worker has nothing to do any more."""
-
-_QUIET_SECONDS = 300
 _SAME_LOOKS = 90
 """Seconds: the sweeper's grace, and its pause after a start that failed."""
-
-_MB = 1024 * 1024
 
 
 async def run(scale: Scale) -> list[Figure]:
@@ -52,10 +46,10 @@ async def run(scale: Scale) -> list[Figure]:
     return [
         Figure(
             name="reminders.idle",
-            value=with_them / _MB,
+            value=with_them / MB,
             unit="MB PSS",
-            against=without / _MB,
-            basis=f"{pending} workflows pending; none ({fresh / _MB:.0f} MB before the first)",
+            against=without / MB,
+            basis=f"{pending} workflows pending; none ({fresh / MB:.0f} MB before the first)",
             reach=Reach(1.1),
         )
     ]
@@ -100,9 +94,4 @@ async def _count_pending(client: Client, wanted: int) -> int:
 
 
 def _measure(stack: Stack) -> int:
-    """Bytes of the workers' processes, once they have nothing to do."""
-    processes = [psutil.Process(pid) for pid in stack.pids("worker")]
-    for _ in range(_QUIET_SECONDS):
-        if sum(process.cpu_percent(interval=1.0) for process in processes) < _QUIET_CPU:
-            return sum(process.memory_full_info().pss for process in processes)
-    raise BenchFailed("the workers never came to rest")
+    return measure_at_rest(stack.pids("worker"))

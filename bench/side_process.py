@@ -20,14 +20,14 @@ _ROOT = Path(__file__).parent.parent
 
 
 @contextmanager
-def serving(module: str, *arguments: str) -> Iterator[None]:
-    """A process that serves for as long as this lasts; it says `ready` when it does."""
+def serving(module: str, *arguments: str) -> Iterator[int]:
+    """The pid of a process that serves for as long as this lasts; it says `ready` when it does."""
     process = _start(module, *arguments)
     try:
         assert process.stdout is not None
         if process.stdout.readline().strip() != b"ready":
             raise BenchFailed(f"{module} did not start: {_end_of(process)}")
-        yield
+        yield process.pid
     finally:
         _end_of(process)
 

@@ -23,7 +23,7 @@ from boton.settings import Settings
 from boton.telemetry import Metrics, configure_logging, sdk_runtime, serve_metrics
 from workers.links import Links, write_links
 from workers.pairings import Pairings
-from workers.running import HEARTBEATS, connect_patiently, serve, stop_on_signals
+from workers.running import BUILD_ID, HEARTBEATS, connect_patiently, serve, stop_on_signals
 
 
 def run(settings: Settings) -> None:
@@ -82,6 +82,7 @@ async def _run(settings: Settings) -> None:
                 lambda: Worker(
                     client,
                     task_queue=names.CONNECTIONS_QUEUE,
+                    build_id=BUILD_ID,
                     activities=[holding.hold_connection, pairing.pair_connection, pairing.unlink_connection],
                     max_concurrent_activities=settings.connections_capacity,
                     activity_task_poller_behavior=PollerBehaviorSimpleMaximum(maximum=1),

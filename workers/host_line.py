@@ -24,7 +24,7 @@ class HostLine:
         return cls(up)
 
     def tell(self, line: dict[str, object]) -> None:
-        with contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(BrokenPipeError, BlockingIOError):  # the host has gone, or does not listen
             print(json.dumps(line), file=self._up, flush=True)
 
     async def answer_pings(self) -> None:

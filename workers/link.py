@@ -1,25 +1,20 @@
 """One phone number: its gateway, its two task queues, and what comes in. A process of its own.
 
-    python -m workers.link <connection id>
-
-It belongs to the connection host that started it: it ends when the host's pipe closes, and answers `ping` lines.
+It is forked by the nursery of a connection host and belongs to that host: it ends when the host's end of their line
+closes, and answers `ping` lines.
 It ends with LOST_OWNERSHIP when another link has a higher epoch, with ENDED when the number cannot be held.
 """
 
 from __future__ import annotations
 
-import gc
-
-if __name__ == "__main__":
-    gc.disable()  # until everything is imported: collecting meanwhile takes a fifth of a start (measured)
-
 import asyncio
+import gc
 import logging
 import sys
 from collections.abc import Coroutine, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 from temporalio.client import Client
 from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
@@ -52,6 +47,7 @@ from boton.store.outbox import SqlOutboxStore
 from boton.telemetry import Metrics, configure_logging, sdk_runtime, serve_metrics
 from workers.host_line import HostLine
 from workers.running import (
+    BUILD_ID,
     ENDED,
     GRACE,
     HEARTBEATS,
@@ -84,11 +80,11 @@ _SLOTS = 100
 """Batches at a time in a lane; those of a paced number wait in it for their turn."""
 
 
-def main() -> None:
-    """The process's entry point."""
+def main(connection_id: str) -> NoReturn:
+    """What the process does from its fork to its end."""
     host = HostLine.take_stdout()
     configure_logging("link")
-    sys.exit(asyncio.run(_run(read_settings(), sys.argv[1], host)))
+    sys.exit(asyncio.run(_run(read_settings(), connection_id, host)))
 
 
 async def _run(settings: Settings, connection_id: str, host: HostLine) -> int:
@@ -105,7 +101,7 @@ async def _run(settings: Settings, connection_id: str, host: HostLine) -> int:
             await connections.record_status(connection_id, epoch, away, absent.detail, utc_now())
             return _end(host, away, absent.detail)
         gc.freeze()  # what was imported stays for good
-        gc.enable()
+        gc.enable()  # the nursery has it off
         return await Link(settings, database, connection, gateway, epoch, stop, host).run()
     except NotFound:
         return _end(host, ConnectionStatus.STOPPED, "The connection was ended.")
@@ -242,6 +238,7 @@ class Link:
         return Worker(
             client,
             task_queue=queue,
+            build_id=BUILD_ID,
             activities=[self._sending.send_batch, self._sending.send_messages],
             max_concurrent_activities=_SLOTS,
             activity_task_poller_behavior=PollerBehaviorSimpleMaximum(maximum=1),
@@ -432,7 +429,3 @@ async def _first(events: set[asyncio.Event]) -> None:
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:
         task.cancel()
-
-
-if __name__ == "__main__":
-    main()

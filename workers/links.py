@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +15,7 @@ from typing import Any
 
 from activities.holding import HoldEnded, OwnershipLost
 from boton.metrics_text import fetch_exposition
-from boton.processes import tie_to
-from workers.masking import pass_on
+from workers.nurseries import Nursery
 from workers.running import ENDED, LOST_OWNERSHIP
 
 log = logging.getLogger(__name__)
@@ -48,54 +46,39 @@ _LEFT_SECONDS = 60.0
 """How long a link whose attempt timed out (Temporal was away) waits for the next attempt on this host."""
 
 
-ENVIRONMENT = {"NEONIZE_BOT_TAG": "off", "PYTHONFAULTHANDLER": "1"}
-"""The WhatsApp library reads it at the process's start only: without this it marks every text as a bot's."""
-
-
 def next_pause(last: float, lived: float) -> float:
     """Seconds until a link that died is started again. last: the pause before it. lived: how long it answered."""
     return _FIRST_PAUSE if lived >= _HEALTHY_SECONDS else min(last * _GROWTH, _LONGEST_PAUSE)
 
 
 class LinkProcess:
-    """One start of `python -m workers.link`."""
+    """One link, forked by a nursery."""
 
-    def __init__(self, process: asyncio.subprocess.Process, ready: Callable[[], None]) -> None:
-        self._process = process
+    def __init__(
+        self,
+        nursery: Nursery,
+        pid: int,
+        said: asyncio.StreamReader,
+        told: asyncio.StreamWriter,
+        ready: Callable[[], None],
+    ) -> None:
+        self.pid = pid
+        self.exit_code: int | None = None
+        self._nursery = nursery
+        self._said = said
+        self._told = told
         self._ready = ready
         self._has_spoken = False
         self._answered_at: float | None = None
         self._unanswered = 0
         self.metrics_port: int | None = None
         self.ended: HoldEnded | None = None
-        assert process.stderr is not None
         self._listening = asyncio.create_task(self._listen())
-        self._passing_on = asyncio.create_task(pass_on(process.stderr))
 
     @classmethod
-    async def start(cls, connection_id: str, ready: Callable[[], None]) -> LinkProcess:
-        """`ready` is called when the process has told its metrics port."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-P",
-            "-m",
-            "workers.link",
-            connection_id,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=os.environ | ENVIRONMENT,
-            preexec_fn=tie_to(os.getpid()),
-        )
-        return cls(process, ready)
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    @property
-    def exit_code(self) -> int | None:
-        return self._process.returncode
+    async def start(cls, nursery: Nursery, connection_id: str, ready: Callable[[], None]) -> LinkProcess:
+        """`ready` is called when the process has told its metrics port. Raises NurseryGone."""
+        return cls(nursery, *await nursery.fork(connection_id), ready)
 
     @property
     def is_starting(self) -> bool:
@@ -112,33 +95,33 @@ class LinkProcess:
         return self._unanswered > (patience if self._answered_at is not None else max(patience, _STARTING_PATIENCE))
 
     def ping(self) -> None:
-        assert self._process.stdin is not None
         self._unanswered += 1
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self._process.stdin.write(b"ping\n")
+        if not self._told.is_closing():
+            self._told.write(b"ping\n")
 
     def kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(signal.SIGKILL)
+        if self.exit_code is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
 
     async def stop(self) -> None:
-        """Closes the pipe, which ends the link in order; kills it when that takes too long."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
+        """Closes the line, which ends the link in order; kills it when that takes too long."""
+        with contextlib.suppress(OSError):
+            self._told.write_eof()
         try:
-            await asyncio.wait_for(self._process.wait(), _GRACE_SECONDS)
+            await asyncio.wait_for(asyncio.shield(self._listening), _GRACE_SECONDS)
         except TimeoutError:
             self.kill()
-            await self._process.wait()
-        await self._listening
-        await self._passing_on
+            await self._listening
 
     async def _listen(self) -> None:
-        assert self._process.stdout is not None
-        async for line in self._process.stdout:
-            with contextlib.suppress(ValueError, TypeError, KeyError):
-                self._hear(json.loads(line))
-        await self._process.wait()
+        """Until the process has ended."""
+        with contextlib.suppress(ConnectionError):
+            while not self._said.at_eof():
+                with contextlib.suppress(ValueError, TypeError, KeyError):
+                    self._hear(json.loads(await self._said.readline()))
+        self._told.close()
+        self.exit_code = await self._nursery.wait(self.pid)
 
     def _hear(self, told: dict[str, Any]) -> None:
         self._has_spoken = True
@@ -185,6 +168,7 @@ class Links:
         self._changed = changed
         self._patience = patience
         self._starting = asyncio.Lock()
+        self._nursery: Nursery | None = None
         self._releasing: set[asyncio.Task[None]] = set()
 
     def running(self) -> dict[str, LinkProcess]:
@@ -233,6 +217,8 @@ class Links:
         """Ends every link, side by side."""
         releases = [self.release(connection_id) for connection_id in list(self._held)]
         await asyncio.gather(*releases, *self._releasing)
+        if self._nursery is not None:
+            await self._nursery.close()
 
     def _release_later(self, connection_id: str) -> None:
         task = asyncio.ensure_future(self.release(connection_id))
@@ -263,7 +249,7 @@ class Links:
         async with self._starting:  # an attempt and its successor may overlap
             if self._held.get(connection_id) is not held or not held.is_due or not self._has_place(held):
                 return
-            held.link, held.start_at = await LinkProcess.start(connection_id, self._tell), None
+            held.link, held.start_at = await self._start(connection_id), None
         if self._held.get(connection_id) is held:
             self._tell()
         else:
@@ -273,6 +259,12 @@ class Links:
         """Who has waited for longer goes first."""
         starting = sum(link.is_starting for link in self.running().values())
         return starting + sum(other.goes_before(held) for other in self._held.values()) < _AT_ONCE
+
+    async def _start(self, connection_id: str) -> LinkProcess:
+        """From a nursery that is alive: one that died has taken all its links with it."""
+        if self._nursery is None or not self._nursery.is_alive:
+            self._nursery = await Nursery.start()
+        return await LinkProcess.start(self._nursery, connection_id, self._tell)
 
     def _tell(self) -> None:
         self._changed(self.running())

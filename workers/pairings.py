@@ -8,8 +8,8 @@ import os
 import sys
 
 from boton.processes import tie_to
-from workers.links import ENVIRONMENT
 from workers.masking import pass_on
+from workers.nurseries import ENVIRONMENT
 
 log = logging.getLogger(__name__)
 

@@ -15,6 +15,12 @@ BACKUP_KEY = "backup_at"
 RESTORED_KEY = "restored_from"
 """Of `meta`: when the backup was made that this store was restored from."""
 
+BACKUP_KEY = "backup_at"
+"""In a backup: when it was made. A store does not have it."""
+
+RESTORED_KEY = "restored_from"
+"""When the backup was made that this store was restored from."""
+
 
 class SqlMetaStore:
     def __init__(self, database: Database) -> None:

@@ -38,7 +38,7 @@ def assert_works(world: PlayedStack, customer: str) -> None:
     assert world.received(customer) == ["hola"]
     world.phone.customer_writes(customer, "¿qué tal?")
     wait_for(lambda: any("«¿qué tal?»" in text for text in world.received(customer)), SECONDS, "the bot's answer")
-    assert len(world.find("workers.link")) == 1
+    assert len(world.links()) == 1
 
 
 @pytest.mark.parametrize("kind", ["qr", "pairingCode"])
@@ -88,7 +88,7 @@ def test_pairing_that_is_killed_before_it_is_recorded_is_linked_all_the_same(
 
 def test_phone_forgets_a_device_whose_link_could_not_tell_it(world: PlayedStack) -> None:
     jid = world.link()
-    (pid,) = world.find("workers.link")
+    (pid,) = world.links()
     os.kill(pid, signal.SIGSTOP)
     world.api.request("DELETE", "/connection")
     wait_for(lambda: jid not in world.phone.linked, SECONDS, lambda: f"the phone to forget it\n{world.stack.logs()}")

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from boton.whatsapp.device_store import DeviceStore
@@ -64,11 +65,16 @@ class PlayedStack:
     def log_out(self) -> None:
         """Until nothing of the number runs."""
         self.api.request("DELETE", "/connection")
-        wait_for(lambda: not self.find("workers.link", "workers.pairing"), SECONDS, "the end of its processes")
+        wait_for(lambda: not self.links() and not self.find("workers.pairing"), SECONDS, "the end of its processes")
 
     def find(self, *modules: str) -> list[int]:
         """Pids of processes of the stack that run one of these modules."""
         return [pid for pid, command in self.stack.processes().items() if any(one in command for one in modules)]
+
+    def links(self) -> list[int]:
+        """Pids of the links: what the nursery has forked."""
+        forked = self.find("workers.nursery")
+        return [pid for pid in forked if parent_of(pid) in forked]
 
     def kill_pairing(self) -> None:
         (pid,) = self.find("workers.pairing")
@@ -97,6 +103,13 @@ def played(folder: Path, **settings: str) -> Iterator[PlayedStack]:
             world.api.configure(pacing={"profile": "off"})
             yield world
     world.devices.close()
+
+
+def parent_of(pid: int) -> int | None:
+    try:
+        return psutil.Process(pid).ppid()
+    except psutil.NoSuchProcess:
+        return None
 
 
 def post(api: Api, path: str, body: Any) -> Any:

@@ -24,6 +24,7 @@ from tests.store.builders import NOW
 from tests.temporal_server import TemporalServer
 from tests.waiting import eventually
 from workers.links import LinkProcess, Links
+from workers.nurseries import Nursery
 
 _phones = count(5491160000001)
 
@@ -54,10 +55,12 @@ class World:
     simulator: SimulatorProcess
     temporal: TemporalServer
     started: list[LinkProcess] = field(default_factory=list)
+    nursery: Nursery | None = None
 
-    async def start_link(self) -> LinkProcess:
+    async def start_link(self, connection_id: str | None = None) -> LinkProcess:
         """A link process as a host starts it."""
-        link = await LinkProcess.start(self.connection.id, lambda: None)
+        self.nursery = self.nursery or await Nursery.start()
+        link = await LinkProcess.start(self.nursery, connection_id or self.connection.id, lambda: None)
         self.started.append(link)
         return link
 
@@ -120,4 +123,6 @@ async def world(
     for link in world.started:
         link.kill()
         await link.stop()
+    if world.nursery is not None:
+        await world.nursery.close()
     await database.close()

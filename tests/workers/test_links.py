@@ -230,7 +230,7 @@ async def test_link_with_a_lower_epoch_ends(world: World) -> None:
 
 
 async def test_unknown_connection_ends_with_its_reason(world: World) -> None:
-    link = await LinkProcess.start("con_unknown", lambda: None)
+    link = await world.start_link("con_unknown")
     await ended(link)
     await link.stop()
     assert link.ended is not None

@@ -5,12 +5,9 @@ from __future__ import annotations
 import os
 import sys
 
-if "PLAYED_WIRE" in os.environ and {"workers.link", "workers.pairing", "workers.unlinking"} & {*sys.orig_argv}:
-    import gc
-    from collections import defaultdict
 
-    if "workers.link" in sys.orig_argv:
-        gc.disable()  # as at the top of that module, most of whose imports come here
+def play() -> None:
+    from collections import defaultdict
 
     from neonize.aioze import client as library
 
@@ -22,3 +19,9 @@ if "PLAYED_WIRE" in os.environ and {"workers.link", "workers.pairing", "workers.
     wires: defaultdict[str, Wire] = defaultdict(lambda: wire)
     played.wires = wires
     library.gocode = played
+
+
+if "PLAYED_WIRE" in os.environ and {"workers.pairing", "workers.unlinking"} & {*sys.orig_argv}:
+    play()
+if "PLAYED_WIRE" in os.environ and "workers.nursery" in sys.orig_argv:
+    os.register_at_fork(after_in_child=play)
