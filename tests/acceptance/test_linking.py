@@ -150,6 +150,7 @@ def test_send_that_is_cancelled_while_there_is_no_number_leaves_no_workflow(
     send = api.send(numbers.next(), message="no va más")
     wait_for(lambda: status_of_run(stack, send["id"]), SECONDS, "its workflow")
     assert api.request("DELETE", "/connection").json()["status"] == "none"
+    stack.simulator.clear_faults()
     assert api.request("POST", f"/sends/{send['id']}/cancel").json()["status"] == "cancelled"
     ended = "WORKFLOW_EXECUTION_STATUS_COMPLETED"
     wait_for(lambda: status_of_run(stack, send["id"]) == ended, 2 * SECONDS, "the end of its workflow")
