@@ -12,7 +12,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from itertools import count
-from multiprocessing.connection import Client, Connection, Listener
+from multiprocessing.connection import Client, Connection, Listener, answer_challenge, deliver_challenge
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +109,7 @@ class _Server:
         self._networks = networks
         self._sessions: dict[int, _FarSession] = {}
         self._tokens = count(1)
-        self._listener = Listener(("127.0.0.1", 0), authkey=_KEY)
+        self._listener = Listener(("127.0.0.1", 0))
         self.port = self._listener.address[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -128,6 +128,8 @@ class _Server:
 
     def _serve(self, pipe: Connection) -> None:
         with contextlib.suppress(EOFError, OSError), pipe:
+            deliver_challenge(pipe, _KEY)  # here: a process that is frozen in it must not keep out all others
+            answer_challenge(pipe, _KEY)
             what, *rest = pipe.recv()
             if what in {"connect", "pair"}:
                 self._hold(pipe, what, *rest)
