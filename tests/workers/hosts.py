@@ -11,6 +11,11 @@ from pathlib import Path
 
 import psutil
 
+<<<<<<< HEAD
+import psutil
+
+=======
+>>>>>>> 7163d48d1b4193dc335b3cac710d9618386b329a
 from boton.processes import tie_to
 from tests.acceptance.ports import free_ports
 from tests.acceptance.stack import boton_command
@@ -72,4 +77,20 @@ class Host(Process):
 
     def living_links(self) -> set[int]:
         """Every link process that is there, whatever the host tells."""
+        forked = (link for nursery in psutil.Process(self.pid).children() for link in nursery.children())
+        return {link.pid for link in forked if is_alive(link.pid)}
+
+
+def is_alive(pid: int) -> bool:
+    """Whether it can still do something."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+<<<<<<< HEAD
+
+    def living_links(self) -> set[int]:
+        """Every link process that is there, whatever the host tells."""
         return {one.pid for one in psutil.Process(self.pid).children() if "workers.link" in one.cmdline()}
+=======
+>>>>>>> 7163d48d1b4193dc335b3cac710d9618386b329a

@@ -207,9 +207,15 @@ async def _link(database: Database, store: DeviceStore, networks: dict[str, Fake
 
 
 def is_alive(pid: int) -> bool:
+<<<<<<< HEAD
     """Whether it can still do something, as a link."""
     try:
         return "workers.link" in psutil.Process(pid).cmdline()
+=======
+    """Whether it can still do something."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+>>>>>>> 7163d48d1b4193dc335b3cac710d9618386b329a
     except psutil.NoSuchProcess:
         return False
 
@@ -259,10 +265,16 @@ async def test_what_was_frozen_and_wakes_sends_nothing_any_more(site: Site, froz
         for pid in old.values():
             os.kill(pid, signal.SIGSTOP)
 
+<<<<<<< HEAD
     meanwhile = await site.send(idle, {idle.customer: "mientras tanto"})
     for number in (idle, busy):
         await site.connected(number, above=epochs[number.id])
     await site.outcome(idle, meanwhile)
+=======
+    for number in (idle, busy):
+        await site.connected(number, above=epochs[number.id])
+    await site.outcome(idle, await site.send(idle, {idle.customer: "mientras tanto"}))
+>>>>>>> 7163d48d1b4193dc335b3cac710d9618386b329a
     new = {number.id: number.sender for number in (idle, busy)}
     host.signal(signal.SIGCONT)
     for pid in old.values():
@@ -279,7 +291,11 @@ async def test_what_was_frozen_and_wakes_sends_nothing_any_more(site: Site, froz
     for number in (idle, busy):
         assert (await site.fetch(number)).epoch == epochs[number.id] + 1, "it changed hands once"
         assert number.connects == 2
+<<<<<<< HEAD
     assert set().union(*(each.living_links() for each in site.hosts)) == {each.sender for each in site.numbers}
+=======
+    assert all(is_alive(each.sender) for each in site.numbers)
+>>>>>>> 7163d48d1b4193dc335b3cac710d9618386b329a
 
 
 async def test_temporal_that_goes_and_comes_back_reconnects_nobody(site: Site) -> None:
