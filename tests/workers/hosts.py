@@ -11,11 +11,6 @@ from pathlib import Path
 
 import psutil
 
-<<<<<<< HEAD
-import psutil
-
-=======
->>>>>>> 7163d48d1b4193dc335b3cac710d9618386b329a
 from boton.processes import tie_to
 from tests.acceptance.ports import free_ports
 from tests.acceptance.stack import boton_command
@@ -87,10 +82,3 @@ def is_alive(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-<<<<<<< HEAD
-
-    def living_links(self) -> set[int]:
-        """Every link process that is there, whatever the host tells."""
-        return {one.pid for one in psutil.Process(self.pid).children() if "workers.link" in one.cmdline()}
-=======
->>>>>>> 7163d48d1b4193dc335b3cac710d9618386b329a

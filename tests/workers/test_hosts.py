@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import psutil
 import pytest
 import pytest_asyncio
 from neonize.events import EVENT_TO_INT
@@ -44,7 +43,7 @@ from tests.waiting import eventually, until
 from tests.whatsapp.devices import link_device
 from tests.whatsapp.network import FakeNetwork
 from tests.whatsapp.remote import played_links
-from tests.workers.hosts import Host, Process
+from tests.workers.hosts import Host, Process, is_alive
 from workflows.policies import LINK_HEARTBEAT
 from workflows.starter import TemporalStarter
 
@@ -206,20 +205,6 @@ async def _link(database: Database, store: DeviceStore, networks: dict[str, Fake
     return Number(business, connection, network, customer)
 
 
-def is_alive(pid: int) -> bool:
-<<<<<<< HEAD
-    """Whether it can still do something, as a link."""
-    try:
-        return "workers.link" in psutil.Process(pid).cmdline()
-=======
-    """Whether it can still do something."""
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
->>>>>>> 7163d48d1b4193dc335b3cac710d9618386b329a
-    except psutil.NoSuchProcess:
-        return False
-
-
 async def test_killed_host_loses_and_repeats_nothing(site: Site) -> None:
     """Killed while a bulk goes out, with messages that are journalled and not yet stored: the store stands still."""
     host = site.holder(site.numbers[0])
@@ -265,16 +250,9 @@ async def test_what_was_frozen_and_wakes_sends_nothing_any_more(site: Site, froz
         for pid in old.values():
             os.kill(pid, signal.SIGSTOP)
 
-<<<<<<< HEAD
-    meanwhile = await site.send(idle, {idle.customer: "mientras tanto"})
-    for number in (idle, busy):
-        await site.connected(number, above=epochs[number.id])
-    await site.outcome(idle, meanwhile)
-=======
     for number in (idle, busy):
         await site.connected(number, above=epochs[number.id])
     await site.outcome(idle, await site.send(idle, {idle.customer: "mientras tanto"}))
->>>>>>> 7163d48d1b4193dc335b3cac710d9618386b329a
     new = {number.id: number.sender for number in (idle, busy)}
     host.signal(signal.SIGCONT)
     for pid in old.values():
@@ -291,11 +269,7 @@ async def test_what_was_frozen_and_wakes_sends_nothing_any_more(site: Site, froz
     for number in (idle, busy):
         assert (await site.fetch(number)).epoch == epochs[number.id] + 1, "it changed hands once"
         assert number.connects == 2
-<<<<<<< HEAD
     assert set().union(*(each.living_links() for each in site.hosts)) == {each.sender for each in site.numbers}
-=======
-    assert all(is_alive(each.sender) for each in site.numbers)
->>>>>>> 7163d48d1b4193dc335b3cac710d9618386b329a
 
 
 async def test_temporal_that_goes_and_comes_back_reconnects_nobody(site: Site) -> None:
