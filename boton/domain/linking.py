@@ -12,7 +12,7 @@ from boton.domain.jid import JID, PHONE_SERVER, spellings
 MOST_TRIES = 3
 """Starts of the pairing process for one request: the library under it can take its process down."""
 
-_UNATTENDED = timedelta(seconds=40)
+_UNATTENDED = timedelta(seconds=20)
 
 _ON_THE_PHONE = "On the phone: WhatsApp, Linked devices, Link a device"
 AGAIN = "Ask for a new one (POST /api/v1/connection, or the page at /)."
