@@ -15,7 +15,7 @@ from bench.scale import Scale
 ROOT = Path(__file__).parent.parent
 NAMES = [
     *("send.accept", "send.claimed", "send.bulk", "send.history", "post.p99", "chats.list", "reminders.idle"),
-    *("link.memory", "chat.turn", "chat.long", "chat.storm"),
+    *("link.memory", "chat.turn", "chat.long", "chat.storm", "link.flood"),
 ]
 
 

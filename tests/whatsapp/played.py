@@ -69,7 +69,7 @@ class Premises:
         running = json.loads((self.data_dir / "run" / "links.json").read_text())
         pid = int(running.get(number.connection_id, {"pid": 0})["pid"])
         try:
-            return pid if number.connection_id.encode() in Path(f"/proc/{pid}/cmdline").read_bytes() else 0
+            return pid if b"workers.nursery" in Path(f"/proc/{pid}/cmdline").read_bytes() else 0  # a dead one has none
         except OSError:
             return 0
 
