@@ -36,6 +36,7 @@ from workers.links import Links
 
 _LINKS = 20
 _CONNECT_SECONDS = 120.0
+_CHECK_SECONDS = 1.0
 
 
 async def run(scale: Scale) -> list[Figure]:
@@ -107,7 +108,7 @@ async def _linked(folder: Path, url: str, networks: dict[str, FakeNetwork], coun
         connections = [await _add_number(database, devices, networks, place) for place in range(count)]
         for connection in connections:
             await links.adopt_or_start(connection.id)
-        await _wait_until_connected(database, connections)
+        await _wait_until_connected(database, links, connections)
         say(f"link.memory: {count} connected")
         yield [link.pid for link in links.running().values()]
     finally:
@@ -128,11 +129,17 @@ async def _add_number(
     return connection
 
 
-async def _wait_until_connected(database: Database, connections: list[Connection]) -> None:
+async def _wait_until_connected(database: Database, links: Links, connections: list[Connection]) -> None:
+    """Each is checked now and then, as its host does: too many are not started at once."""
     store = SqlConnectionStore(database)
-    for connection in connections:
-        await eventually(
-            partial(store.fetch_connection, connection.id),
-            lambda one: one.status is ConnectionStatus.CONNECTED,
-            _CONNECT_SECONDS,
-        )
+
+    async def look(connection: Connection) -> Connection:
+        await links.check(connection.id)
+        await asyncio.sleep(_CHECK_SECONDS)
+        return await store.fetch_connection(connection.id)
+
+    async def connect(connection: Connection) -> None:
+        connected = ConnectionStatus.CONNECTED
+        await eventually(partial(look, connection), lambda one: one.status is connected, _CONNECT_SECONDS)
+
+    await asyncio.gather(*map(connect, connections))
