@@ -119,7 +119,7 @@ def test_bot_goes_on_over_the_new_number_and_chats_stay(stack: Stack, api: Api, 
     answer = await_answer(second, customer, "por el segundo")
     assert senders(second, answer) == {(answer, SECOND): 1}
     assert len(api.messages(customer)) >= 4
-    assert len(stack.up()["pids"]["link"]) == 1
+    wait_for(lambda: len(stack.up()["pids"]["link"]) == 1, SECONDS, "one link, in up.json")
 
 
 def test_phone_that_cannot_be_linked_says_why_and_the_simulator_comes_back(stack: Stack, api: Api) -> None:
@@ -134,8 +134,7 @@ def test_phone_that_cannot_be_linked_says_why_and_the_simulator_comes_back(stack
 
 
 def test_logged_out_business_has_no_number_until_it_links_one(stack: Stack, api: Api, numbers: Numbers) -> None:
-    pid = stack.living("link")
-    assert pid
+    pid = wait_for(lambda: stack.living("link"), SECONDS, "the link in up.json")
     assert api.request("DELETE", "/connection").json()["status"] == "none"
     wait_for(lambda: pid not in stack.processes(), SECONDS, "the end of the link")
     assert api.request("POST", "/send", json={"to": numbers.next(), "message": "hola"}).status_code == 409
