@@ -10,7 +10,7 @@ from boton.whatsapp.device_store import DeviceStore
 from boton.whatsapp.intake import take_in
 from boton.whatsapp.journal import Journal
 from boton.whatsapp.neonize_library import LibraryError, migrate, new_raw, parse_event, stop_raw, words
-from boton.whatsapp.pairing import Paired, Pairing, PairingFailed, PairingStep
+from boton.whatsapp.pairing import Paired, Pairing, PairingFailed, PairingStep, read_paired
 
 _HISTORY_SECONDS = 15.0
 """In which the phone begins to hand over its chats. A part that is on its way when the library stops is lost: it is
@@ -41,15 +41,19 @@ async def pair(
     journal = Journal(store.engine(connection_id), connection_id)
 
     def on_event(code: int, payload: bytes) -> None:
-        taken = take_in(journal, code, payload, parse_event)  # a history, or somebody who writes: the link reads it
-        if taken.event is not None:
-            loop.call_soon_threadsafe(pairing.hear, taken.event)
+        event = take_in(journal, code, payload, parse_event).event  # a history, or somebody who writes: the link's
+        if event is None:
+            return
+        try:
+            if (linked := read_paired(event)) is not None:  # before all else: the phone has the device from now on
+                store.assign(connection_id, linked.jid)
+        finally:
+            loop.call_soon_threadsafe(pairing.hear, event)
 
     raw = new_raw(store.library_name(connection_id), on_event)
     raw.new_device = True
     raw.qr(lambda _, data: pairing.show_qr(data.decode(), lambda number: _ask_code(raw, number)))
     paired = await pairing.wait(await raw.connect())
-    await asyncio.to_thread(store.assign, connection_id, paired.jid)
     await pairing.hear_history(_HISTORY_SECONDS)
     await stop_raw(raw)
     if await asyncio.to_thread(store.find_device, connection_id) is None:

@@ -36,6 +36,13 @@ class Paired:
     phone: str
 
 
+def read_paired(event: Any) -> Paired | None:
+    """The new device, where an event of the library tells that the phone has taken the link."""
+    if event.DESCRIPTOR.name != "PairStatus" or event.Status != event.SUCCESS:
+        return None
+    return Paired(jid=f"{event.ID.User}:{event.ID.Device}@{event.ID.Server}", phone=event.ID.User)
+
+
 class PairingFailed(BotonError):
     """The phone was not linked; `detail` says why and what to do. Trying again is safe."""
 
@@ -60,10 +67,14 @@ class Pairing:
         self._end: asyncio.Future[Paired] = asyncio.get_running_loop().create_future()
 
     async def wait(self, connecting: asyncio.Future[Any]) -> Paired:
-        """Until the phone is linked and the device connected. Raises PairingFailed."""
+        """Until the phone is linked and the device connected; one that does not connect any more is its link's to
+        connect. Raises PairingFailed.
+        """
         await asyncio.wait({connecting, self._end}, timeout=self._deadline, return_when=asyncio.FIRST_COMPLETED)
         if self._end.done():
             return self._end.result()
+        if self._paired is not None:
+            return self._paired
         if connecting.done():
             connecting.exception()  # taken note of
             raise PairingFailed("WhatsApp is out of reach, or ended the pairing; try again.")
@@ -100,9 +111,8 @@ class Pairing:
     def hear(self, event: Any) -> None:
         """An event of the library: the phone's answer, then the first connection, then what the phone hands over."""
         match event.DESCRIPTOR.name:
-            case "PairStatus" if event.Status == event.SUCCESS:
-                jid = f"{event.ID.User}:{event.ID.Device}@{event.ID.Server}"
-                self._paired = Paired(jid=jid, phone=event.ID.User)
+            case "PairStatus" if (paired := read_paired(event)) is not None:
+                self._paired = paired
                 self._telling = asyncio.ensure_future(self._tell(PairingStep(scanned=True, expires_at=self._ends_at)))
             case "PairStatus":
                 self._fail(PairingFailed("WhatsApp did not accept the link; try again."))

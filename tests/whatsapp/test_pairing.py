@@ -75,6 +75,18 @@ async def test_scanned_qr_code_links_the_phone(desk: Desk) -> None:
     assert desk.network.sessions == [], "the library was stopped: the link process goes on"
 
 
+async def test_device_is_found_again_as_soon_as_the_phone_has_it(desk: Desk) -> None:
+    """Whoever is killed from then on leaves no dead entry on the phone."""
+    pairing = desk.pair(deadline=3)
+    await desk.shown(1)
+    add_device(desk.store, "con_new", JID)
+    (session,) = desk.network.sessions
+    session.push(events.paired(JID))
+    await until(lambda: desk.store.find_device("con_new") is not None, 2)
+    assert not pairing.done()
+    assert await pairing == Paired(jid=JID, phone="5491138620899"), "the link connects it"
+
+
 async def test_what_comes_in_meanwhile_is_read_by_the_link(desk: Desk) -> None:
     pairing = desk.pair()
     await desk.shown(1)
