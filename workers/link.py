@@ -8,9 +8,9 @@ It ends with LOST_OWNERSHIP when another link has a higher epoch, with ENDED whe
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
-import sys
 from collections.abc import Coroutine, Sequence
 from datetime import timedelta
 from functools import partial
@@ -37,6 +37,7 @@ from boton.errors import (
     SessionReplaced,
     StaleEpoch,
 )
+from boton.leaving import run_and_leave
 from boton.ports import Recorded, Result, WhatsAppGateway
 from boton.settings import Settings, read_settings
 from boton.store.connections import SqlConnectionStore
@@ -75,6 +76,9 @@ _CLAIM_ANSWERED = timedelta(seconds=60)
 
 _LOOK_SECONDS = 5.0
 _LEAVE_SECONDS = 3.0
+_CLOSE_SECONDS = 10.0
+"""The library may take a minute to stop, where a send hangs; the end of the process ends it as well."""
+
 _LOOKS_IN_FLIGHT = 8
 _SLOTS = 100
 """Batches at a time in a lane; those of a paced number wait in it for their turn."""
@@ -84,7 +88,7 @@ def main(connection_id: str) -> NoReturn:
     """What the process does from its fork to its end."""
     host = HostLine.take_stdout()
     configure_logging("link")
-    sys.exit(asyncio.run(_run(read_settings(), connection_id, host)))
+    run_and_leave(_run(read_settings(), connection_id, host), connection_id)
 
 
 async def _run(settings: Settings, connection_id: str, host: HostLine) -> int:
@@ -193,7 +197,8 @@ class Link:
         for task in ending:
             task.cancel()
         await asyncio.gather(*ending, return_exceptions=True)
-        await self._sending.drain()
+        if not self._lost:  # who owns the number now finds out what became of what is on the wire
+            await self._sending.drain()
         await self._leave()
         if self._lost:
             return LOST_OWNERSHIP
@@ -208,7 +213,8 @@ class Link:
                     await self._linking.finish_unlinking(self._connection.id, utc_now(), told=True)
         except Exception as error:  # noqa: BLE001 - the session is closed in any case
             log.warning("not logged out", extra={"connection": self._connection.id, "reason": type(error).__name__})
-        await self._gateway.close()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._gateway.close(), _CLOSE_SECONDS)
 
     async def _stand_or_fall(self, part: Coroutine[Any, Any, None]) -> None:
         """A part that ends by an error ends the link, which its host starts again: half a link helps nobody."""

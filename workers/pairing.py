@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Protocol
@@ -20,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from boton.clock import utc_now
 from boton.domain.linking import AGAIN, LinkMethod, Pairing
 from boton.errors import GatewayAbsent, NotFound, StaleEpoch
+from boton.leaving import run_and_leave
 from boton.ports import PairingStore
 from boton.settings import Settings, read_settings
 from boton.store.engine import open_database
@@ -58,18 +58,10 @@ class Pair(Protocol):
 
 
 def main() -> None:
-    """The process's entry point. It ends inside the event loop, which would wait for the library's thread for ever."""
+    """The process's entry point."""
     configure_logging("pairing")
-    asyncio.run(_run_and_exit(read_settings(), sys.argv[1]))
-
-
-async def _run_and_exit(settings: Settings, connection_id: str) -> None:
-    try:
-        await run(settings, connection_id, load_pair)
-    except BaseException:
-        log.exception("pairing failed", extra={"connection": connection_id})
-        os._exit(1)
-    os._exit(0)
+    connection_id = sys.argv[1]
+    run_and_leave(run(read_settings(), connection_id, load_pair), connection_id)
 
 
 def load_pair() -> Pair:
@@ -79,12 +71,13 @@ def load_pair() -> Pair:
     return pair
 
 
-async def run(settings: Settings, connection_id: str, load: Callable[[], Pair]) -> None:
-    """Links the phone that the store says is to be linked."""
+async def run(settings: Settings, connection_id: str, load: Callable[[], Pair]) -> int:
+    """Links the phone that the store says is to be linked. Answers the exit code."""
     database = open_database(settings.store_url)
     devices = DeviceStore(settings.data_dir, settings.store_url)
     try:
         await link_phone(SqlPairingStore(database), devices, connection_id, load)
+        return 0
     finally:
         await database.close()
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import sys
 
 from boton.clock import utc_now
 from boton.domain.connections import ConnectionStatus
 from boton.errors import BotonError, NotFound, NumberLost
+from boton.leaving import run_and_leave
 from boton.ports import UnlinkingStore
 from boton.settings import Settings, read_settings
 from boton.store.engine import open_database
@@ -29,26 +29,18 @@ _CONNECT_SECONDS = 45.0
 
 
 def main() -> None:
-    """The process's entry point. It ends inside the event loop, whatever the library's thread does."""
+    """The process's entry point."""
     configure_logging("unlinking")
-    asyncio.run(_run_and_exit(read_settings(), sys.argv[1]))
+    connection_id = sys.argv[1]
+    run_and_leave(run(read_settings(), connection_id), connection_id)
 
 
-async def _run_and_exit(settings: Settings, connection_id: str) -> None:
-    over = False
-    try:
-        over = await run(settings, connection_id)
-    except BaseException:
-        log.exception("unlinking failed", extra={"connection": connection_id})
-    os._exit(0 if over else 1)
-
-
-async def run(settings: Settings, connection_id: str) -> bool:
-    """Whether there is nothing more to be done."""
+async def run(settings: Settings, connection_id: str) -> int:
+    """Answers the exit code."""
     database = open_database(settings.store_url)
     devices = DeviceStore(settings.data_dir, settings.store_url)
     try:
-        return await unlink(SqlLinkingStore(database), devices, connection_id)
+        return 0 if await unlink(SqlLinkingStore(database), devices, connection_id) else 1
     finally:
         await database.close()
 

@@ -122,7 +122,7 @@ def find(phone: Annotated[str, typer.Argument(help="A number with country code, 
     """Shows a customer's chat, its state, and its workflows with links to the Temporal UI."""
     with obstacles_told():
         from boton.cli.find import show_chat
-        from boton.cli.process import leave
+        from boton.leaving import leave
 
         leave(0 if show_chat(phone) else 1)
 

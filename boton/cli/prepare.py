@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from boton.cli.obstacles import Obstacle, obstacles_told
-from boton.cli.process import leave
 from boton.cli.upfile import write_private
+from boton.leaving import leave
 from boton.passwords import hash_password, new_password
 from boton.settings import Settings, read_settings
 

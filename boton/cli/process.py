@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
-from typing import NoReturn
 
 from boton.cli.obstacles import obstacles_told
+from boton.leaving import leave
 from boton.settings import read_settings
 
 
@@ -19,16 +18,6 @@ def main() -> None:
     with obstacles_told():
         run(sys.argv[1])
     leave(0)
-
-
-def leave(exit_code: int) -> NoReturn:
-    """Ends a process whose work is done and closed, without taking the interpreter apart: Temporal's native threads
-    sometimes crash in that, and an orderly end would look like a death.
-    """
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(exit_code)
 
 
 def run(name: str) -> None:

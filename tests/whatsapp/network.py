@@ -17,6 +17,8 @@ from tests.whatsapp.ffi import Refusal, Session
 
 _DISCONNECTED = "websocket disconnected before message send returned response"
 _TIMED_OUT = "timed out waiting for message send response"
+_HANGS = 75.0
+"""Seconds, as in the library: only a stop ends it sooner."""
 
 
 _SECRET = text("INSERT INTO whatsmeow_message_secrets VALUES (:ours, :chat, :sender, :id, :key)")
@@ -205,7 +207,7 @@ class FakeNetwork:
 
     def answer(self, session: Session) -> None:
         if self.faults.get("silent"):
-            session.stopped.wait(30)
+            session.stopped.wait(_HANGS)
         self._require(session)
         if "refuse" in self.faults:
             raise Refusal(f"info query returned status {self.faults['refuse']}")
@@ -257,7 +259,7 @@ class FakeNetwork:
             while time.monotonic() < end and session.connected:
                 time.sleep(0.005)
             if self.faults.get("hang"):
-                session.stopped.wait(30)
+                session.stopped.wait(_HANGS)
             if not session.connected:
                 raise Refusal(_DISCONNECTED)
         finally:

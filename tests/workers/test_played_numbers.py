@@ -34,13 +34,14 @@ from boton.temporal import sandbox_runner
 from boton.whatsapp.device_store import DeviceStore
 from boton.whatsapp.neonize_library import migrate
 from tests.store.builders import NOW, a_send
-from tests.waiting import eventually
+from tests.waiting import eventually, until
 from tests.whatsapp import events
 from tests.whatsapp.devices import link_device
 from tests.whatsapp.network import FakeNetwork
 from tests.whatsapp.remote import played_links
 from tests.workers.conftest import World
 from workers.links import Links
+from workers.running import LOST_OWNERSHIP
 from workflows.send import SendWorkflow
 from workflows.starter import TemporalStarter
 
@@ -244,3 +245,22 @@ async def test_killed_links_lose_and_repeat_nothing(world: World, numbers: list[
         f"{LINKS} links, {KILLS} kills: back within {max(away):.1f} s, of {len(sends)} messages "
         f"{statuses.count(MessageStatus.UNCONFIRMED)} unconfirmed"
     )
+
+
+async def test_link_whose_number_is_anothers_ends_soon_also_where_a_send_hangs(
+    world: World, numbers: list[Played]
+) -> None:
+    """A send that hangs does for a minute and a half, and so does the library's own stop then."""
+    number = numbers[0]
+    worker = Worker(
+        world.client, task_queue=names.WORK_QUEUE, workflows=[SendWorkflow], workflow_runner=sandbox_runner()
+    )
+    async with worker, held([number]) as links:
+        await is_up(world, number)
+        number.network.set_faults(hang=True)
+        await send(world, number, "hola")
+        await until(lambda: number.network.attempts)
+        link = links.running()[number.connection.id]
+        await SqlConnectionStore(world.database).raise_epoch(number.connection.id, utc_now())
+        await until(lambda: link.exit_code is not None)
+    assert link.exit_code == LOST_OWNERSHIP
