@@ -10,7 +10,7 @@ run: .venv/run.stamp
 	@exec $(BIN)/boton up
 
 test: .venv/dev.stamp
-	$(BIN)/pytest -n auto --dist loadfile $(ARGS)
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: .venv/dev.stamp
 	$(BIN)/ruff check .

@@ -1,7 +1,10 @@
-"""Stores for every test that wants one: migrated SQLite files and databases of a real PostgreSQL."""
+"""How the tests are shared out; and stores for every test that wants one: migrated SQLite files and databases of a real
+PostgreSQL.
+"""
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -16,6 +19,22 @@ from boton.store.engine import Database, open_database
 from boton.store.migrate import migrate
 
 _numbers = count(1)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Half of the time a test waits for what others do."""
+    return max(2, (os.cpu_count() or 1) * 3 // 2)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that may take long go first, so that nobody has to wait for one at the end."""
+    items.sort(key=_longest, reverse=True)
+
+
+def _longest(item: pytest.Item) -> float:
+    """Seconds that it may take."""
+    limit = item.get_closest_marker("timeout")
+    return float(limit.args[0]) if limit is not None else 0.0
 
 
 @pytest.fixture(scope="session")
