@@ -61,6 +61,7 @@ async def _follow(database: Database, connection_id: str) -> int:
     connections, linking = SqlConnectionStore(database), SqlLinkingStore(database)
     shown: View | None = None
     linked, since = False, time.monotonic()
+    task = asyncio.current_task()
     while time.monotonic() - since < (_CONNECT_PATIENCE if linked else _PATIENCE):
         connection = (await connections.fetch_connection(connection_id)).as_seen(utc_now())
         view = to_view(connection, await linking.fetch_pairing(connection_id))
@@ -71,6 +72,8 @@ async def _follow(database: Database, connection_id: str) -> int:
             return code
         if linked != (connection.linked_at is not None):
             linked, since = not linked, time.monotonic()
+        if task is not None and task.cancelling():  # Ctrl-C, lost on its way through the database's driver
+            raise asyncio.CancelledError
         await asyncio.sleep(_LOOK_SECONDS)
     typer.echo("Not connected yet; `boton business list` says how it stands.")
     return 1

@@ -268,7 +268,9 @@ async def test_what_was_frozen_and_wakes_sends_nothing_any_more(site: Site, froz
     assert set(busy.attempts_of(old[busy.id])).isdisjoint(busy.attempts_of(new[busy.id]))
     for number in (idle, busy):
         assert (await site.fetch(number)).epoch == epochs[number.id] + 1, "it changed hands once"
-        assert number.connects == 2
+        pids = [session.pid for session in number.network.connects]  # type: ignore[attr-defined]
+        assert pids[0] == old[number.id]
+        assert set(pids[1:]) == {new[number.id]}
     assert set().union(*(each.living_links() for each in site.hosts)) == {each.sender for each in site.numbers}
 
 
@@ -291,11 +293,13 @@ async def test_temporal_that_goes_and_comes_back_reconnects_nobody(site: Site) -
 
 
 def assert_sent_once(number: Number, outcome: Mapping[str, MessageStatus]) -> None:
-    """What did not arrive is told to be unconfirmed, and only what was in the hands of the one that ended."""
+    """What did not arrive is told to be unconfirmed, or not sent where that came out later, and it is no more than what
+    was in the hands of the one that ended.
+    """
     received = {phone: len(number.network.phones[phone].received) for phone in outcome}
     assert set(received.values()) <= {0, 1}
     missing = {phone for phone, copies in received.items() if not copies}
-    assert {outcome[phone] for phone in missing} <= {MessageStatus.UNCONFIRMED}
+    assert {outcome[phone] for phone in missing} <= {MessageStatus.UNCONFIRMED, MessageStatus.FAILED}
     told = {outcome[phone] for phone in outcome.keys() - missing}
     assert told <= {MessageStatus.SENT, MessageStatus.DELIVERED, MessageStatus.UNCONFIRMED}
     assert len(missing) <= IN_HAND
