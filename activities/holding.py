@@ -83,8 +83,8 @@ class HoldingActivities:
     async def hold_connection(self, hold: HoldConnection) -> HoldEnded:
         """Keeps the number's link running until the number is lost for good."""
         self._leave_to_last_holder(hold.connection_id)
-        await self._keeper.adopt_or_start(hold.connection_id)
         try:
+            await self._keeper.adopt_or_start(hold.connection_id)
             while (ended := await self._keeper.check(hold.connection_id)) is None:
                 activity.heartbeat(self._host, activity.info().attempt)
                 await asyncio.sleep(_CHECK_SECONDS)
@@ -93,6 +93,9 @@ class HoldingActivities:
             raise
         except OwnershipLost:
             activity.heartbeat()  # nobody's any more
+            raise
+        except Exception:
+            self._keeper.leave(hold.connection_id)  # the next attempt may be another host's
             raise
         await self._keeper.release(hold.connection_id)
         return ended

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import time
 from collections.abc import Coroutine, Sequence
 from datetime import timedelta
 from functools import partial
@@ -169,7 +170,7 @@ class Link:
         pacer = Pacer(lambda: self._outbox.fetch_pace(connection.id), utc_now)
         self._sending = SendingActivities(self._courier, pacer, utc_now)
         self._recovered = asyncio.Event()
-        self._said_at = utc_now()
+        self._said_at = time.monotonic()
         self._starter: TemporalStarter | None = None
         self._unseen: set[str] = set()
         self._looks: set[asyncio.Task[None]] = set()
@@ -368,7 +369,7 @@ class Link:
             log.exception("status not recorded", extra={"connection": self._connection.id})
 
     async def _tell_status(self, status: ConnectionStatus, reason: str | None) -> None:
-        self._said_at = utc_now()
+        self._said_at = time.monotonic()
         self._metrics.set_connections({status.value: 1})
         await self._connections.record_status(self._connection.id, self._epoch, status, reason, utc_now())
 
@@ -379,7 +380,7 @@ class Link:
 
     async def _say_again(self) -> None:
         """`connected` is believed only while it is fresh."""
-        if utc_now() - self._said_at >= SAID_AGAIN:
+        if time.monotonic() - self._said_at >= SAID_AGAIN.total_seconds():
             await self._tell_connected()
             connection = await self._connections.fetch_connection(self._connection.id)
             self._metrics.set_slow_lane(connection.slow_lane_closed(utc_now()) is None)

@@ -77,7 +77,7 @@ class LinkProcess:
 
     @classmethod
     async def start(cls, nursery: Nursery, connection_id: str, ready: Callable[[], None]) -> LinkProcess:
-        """`ready` is called when the process has told its metrics port. Raises NurseryGone."""
+        """`ready` is called when the process has told its metrics port. Raises NurseryGone, NoRoom."""
         return cls(nursery, *await nursery.fork(connection_id), ready)
 
     @property
@@ -233,11 +233,11 @@ class Links:
 
     async def _bury(self, connection_id: str, held: _Held, link: LinkProcess) -> HoldEnded | None:
         """A dead link is started again after a pause that grows while it keeps dying."""
-        if link.exit_code == ENDED:
-            return link.ended or HoldEnded(status="stopped")
         if link.exit_code == LOST_OWNERSHIP:
             await self.release(connection_id)
             raise OwnershipLost(connection_id)
+        if link.ended is not None or link.exit_code == ENDED:  # one that hung after it had said so was killed
+            return link.ended or HoldEnded(status="stopped")
         held.pause = next_pause(held.pause, link.lived)
         held.start_at = time.monotonic() + held.pause
         log.warning("link ended", extra={"connection": connection_id, "code": link.exit_code, "again_in": held.pause})
@@ -267,7 +267,11 @@ class Links:
         return await LinkProcess.start(self._nursery, connection_id, self._tell)
 
     def _tell(self) -> None:
-        self._changed(self.running())
+        """Where it cannot be written down (a full disk), the links go on."""
+        try:
+            self._changed(self.running())
+        except OSError as error:
+            log.warning("links not told", extra={"reason": type(error).__name__})
 
 
 def write_links(path: Path, links: dict[str, LinkProcess]) -> None:

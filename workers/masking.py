@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
+from contextlib import suppress
 
 _NUMBER = re.compile(rb"(?<![0-9A-Za-z])[0-9]{8,}")
 
@@ -20,5 +21,6 @@ async def pass_on(printed: asyncio.StreamReader) -> None:
             continue  # longer than anybody reads
         if not line:
             return
-        sys.stderr.buffer.write(_NUMBER.sub("…".encode(), line))
-        sys.stderr.buffer.flush()
+        with suppress(OSError):  # a full disk: who prints must not wait for it
+            sys.stderr.buffer.write(_NUMBER.sub("…".encode(), line))
+            sys.stderr.buffer.flush()

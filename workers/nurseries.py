@@ -24,12 +24,19 @@ _LONGEST = 64
 ALIVE = b"alive"
 """The answer instead of an exit code."""
 
+NO_ROOM = b"no room"
+"""The answer instead of a pid."""
+
 _LOOK_SECONDS = 0.1
 _LOOKS = 50
 
 
 class NurseryGone(ConnectionError):
     """It has ended, and its links with it."""
+
+
+class NoRoom(Exception):
+    """The machine has no memory, or no process, for one more link. Those that run are well."""
 
 
 class Nursery:
@@ -65,7 +72,7 @@ class Nursery:
         return self._process.returncode is None
 
     async def fork(self, connection_id: str) -> tuple[int, asyncio.StreamReader, asyncio.StreamWriter]:
-        """A new link: its pid, what it says, and how it is told. Raises NurseryGone."""
+        """A new link: its pid, what it says, and how it is told. Raises NurseryGone, NoRoom."""
         ours, its = socket.socketpair()
         try:
             with its:
@@ -111,6 +118,8 @@ class Nursery:
             socket.send_fds(self._requests, [request], [one.fileno() for one in descriptors])
             answer = asyncio.get_running_loop().sock_recv(self._requests, _LONGEST)
             told = await asyncio.wait_for(answer, _ANSWER_SECONDS)
+            if told == NO_ROOM:
+                raise NoRoom
             return None if told == ALIVE else int(told)
         except (OSError, TimeoutError, ValueError):
             with suppress(ProcessLookupError):

@@ -4,8 +4,8 @@
 
 So links start sooner, and share the memory of what they have in common: it counts once on a host, not once for each
 number. A request with a descriptor is a connection's id: the link gets the descriptor as its standard input and
-output; the answer is its pid. One without is such a pid: the answer is the exit code, or `ALIVE`. Each is answered at
-once, so that no link waits for another.
+output; the answer is its pid, or `NO_ROOM`. One without is such a pid: the answer is the exit code, or `ALIVE`. Each is
+answered at once, so that no link waits for another.
 
 No thread may live here: a fork does not copy it. The WhatsApp library starts some when it is imported, so each link
 imports it for itself.
@@ -25,7 +25,7 @@ from sqlalchemy.orm import configure_mappers
 
 from boton.processes import tie_to
 from workers import link
-from workers.nurseries import ALIVE
+from workers.nurseries import ALIVE, NO_ROOM
 
 _IMPORTED_LATE = (
     *("boton.whatsapp.device_store", "boton.whatsapp.journal", "boton.whatsapp.simulator", "prometheus_client"),
@@ -66,7 +66,12 @@ def _answer_host(host: socket.socket) -> str | None:
             ended, status = os.waitpid(int(request), os.WNOHANG)
             host.send(b"%d" % os.waitstatus_to_exitcode(status) if ended else ALIVE)
             continue
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:  # the links that there are go on
+            os.close(descriptors[0])
+            host.send(NO_ROOM)
+            continue
         if not pid:
             host.detach()
             _become_link(descriptors[0], own_pid)

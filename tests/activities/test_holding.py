@@ -81,6 +81,30 @@ async def test_only_a_cancelled_workflow_ends_the_link_at_once(details: Activity
     assert {"release", "leave"} & set(keeper.calls) == {last}
 
 
+async def test_attempt_that_fails_leaves_the_number() -> None:
+    """Its next attempt may be another host's: a number that nobody holds here would keep others back for ever."""
+    keeper = Keeper(ConnectionError())
+    with pytest.raises(ConnectionError):
+        await ActivityEnvironment().run(HoldingActivities(keeper, "one").hold_connection, HOLD)
+    assert keeper.calls[-1] == "leave"
+
+
+async def test_attempt_that_is_over_before_the_link_has_started_leaves_the_number() -> None:
+    class Starting(Keeper):
+        async def adopt_or_start(self, connection_id: str) -> None:
+            await super().adopt_or_start(connection_id)
+            await asyncio.Event().wait()
+
+    keeper, environment = Starting(None), ActivityEnvironment()
+    attempt = asyncio.create_task(environment.run(HoldingActivities(keeper, "one").hold_connection, HOLD))
+    while not keeper.calls:
+        await asyncio.sleep(0)
+    environment.cancel(ActivityCancellationDetails(timed_out=True))
+    with pytest.raises(asyncio.CancelledError):
+        await attempt
+    assert keeper.calls == ["start", "leave"]
+
+
 async def test_lost_number_fails_the_attempt_so_that_temporal_decides() -> None:
     keeper = Keeper(OwnershipLost("con_1"))
     with pytest.raises(OwnershipLost):

@@ -88,6 +88,19 @@ async def test_connected_is_said_again_only_with_a_proof(world: World, monkeypat
 
 
 @pytest.mark.usefixtures("host")
+async def test_clock_that_is_set_back_does_not_put_off_the_proof(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.link.SAID_AGAIN", timedelta(0))
+    gateway, stop = WedgedGateway(), asyncio.Event()
+    running = await start(world, gateway, stop)
+    await world.connected()
+    monkeypatch.setattr("workers.link.utc_now", lambda: utc_now() - timedelta(hours=1))
+    gateway.there = False
+    await eventually(world.fetch, lambda one: one.status is ConnectionStatus.DISCONNECTED)
+    stop.set()
+    assert await running == 0
+
+
+@pytest.mark.usefixtures("host")
 async def test_typing_is_watched_while_the_customer_is_to_be_waited_for(world: World) -> None:
     gateway, stop = WedgedGateway(), asyncio.Event()
     said = incoming(when=utc_now())

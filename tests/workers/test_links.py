@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
+import socket
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from unittest.mock import AsyncMock
 
 import pytest
 from temporalio.client import Client
 from temporalio.worker import Worker
 
-from activities.holding import OwnershipLost
+from activities.holding import HoldEnded, OwnershipLost
 from boton import names
 from boton.domain.connections import ConnectionStatus, Gateway
 from boton.domain.gateway import Attempt
@@ -86,6 +89,54 @@ async def another_number(world: World, digit: str) -> str:
 async def are_connected(world: World, numbers: Sequence[str]) -> bool:
     connections = await SqlConnectionStore(world.database).list_active_connections()
     return {one.id for one in connections if one.status is ConnectionStatus.CONNECTED} >= set(numbers)
+
+
+async def test_links_go_on_where_they_cannot_be_written_down(world: World) -> None:
+    """A disk that is full just as a link tells its port."""
+
+    def full(_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    links = Links(full)
+    async with world.held(links) as holding:
+        first = await world.connected()
+        os.kill(links.running()[world.connection.id].pid, signal.SIGKILL)
+        await world.connected(above=first.epoch)
+        assert not holding.done()
+
+
+class NurseryOfOne:
+    """Its link says this, hangs, and is killed."""
+
+    is_alive = True
+
+    def __init__(self, says: bytes) -> None:
+        self._says = says
+
+    async def fork(self, _connection_id: str) -> tuple[int, asyncio.StreamReader, asyncio.StreamWriter]:
+        ours, links = socket.socketpair()
+        with links:
+            links.sendall(self._says)
+        return 0, *await asyncio.open_unix_connection(sock=ours)
+
+    async def wait(self, _pid: int) -> int:
+        return -signal.SIGKILL
+
+    async def close(self) -> None:
+        return
+
+
+async def test_number_that_was_lost_is_not_connected_again_where_its_link_had_to_be_killed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A send hung: banned, or replaced, it must not be back as if nothing had been."""
+    told = b'{"ended": {"status": "replaced", "reason": "Stop the other one."}}\n'
+    monkeypatch.setattr(links_module.Nursery, "start", AsyncMock(return_value=NurseryOfOne(told)))
+    links = Links(lambda _: None)
+    await links.adopt_or_start("con_1")
+    await until(lambda: links.running() == {}, ENOUGH)
+    assert await links.check("con_1") == HoldEnded(status="replaced", reason="Stop the other one.")
+    await links.close()
 
 
 async def test_frozen_link_is_killed_and_replaced(world: World) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import sys
 
 import pytest
@@ -26,6 +28,15 @@ async def test_numbers_are_masked_and_the_rest_passes(capfd: pytest.CaptureFixtu
 async def test_line_that_is_too_long_does_not_stop_what_follows(capfd: pytest.CaptureFixture[str]) -> None:
     await printed_by("import sys; print('x' * 300_000 + '\\nlast', file=sys.stderr)")
     assert capfd.readouterr().err.endswith("last\n")
+
+
+async def test_full_disk_does_not_stop_who_prints(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All links of a host print to one pipe: they would stand still once it is full."""
+    full = os.fdopen(os.open("/dev/full", os.O_WRONLY), "w")
+    monkeypatch.setattr(sys, "stderr", full)
+    await asyncio.wait_for(printed_by("import sys; print('x\\n' * 300_000, file=sys.stderr)"), 20)
+    with contextlib.suppress(OSError):
+        full.close()
 
 
 async def test_words_of_a_process_that_aborts_come_through(capfd: pytest.CaptureFixture[str]) -> None:

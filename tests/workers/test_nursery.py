@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 from pathlib import Path
 
 import psutil
@@ -14,7 +15,8 @@ import pytest
 from tests.waiting import until
 from tests.workers.conftest import World
 from workers.links import Links
-from workers.nurseries import Nursery, NurseryGone
+from workers.nurseries import NoRoom, Nursery, NurseryGone
+from workers.nursery import _answer_host
 
 ENOUGH = 30.0
 
@@ -74,6 +76,27 @@ async def test_start_that_nobody_waits_for_leaves_no_link(world: World) -> None:
     await until(lambda: all(one.status() == psutil.STATUS_ZOMBIE for one in children_of(process.pid)), ENOUGH)
     await nursery.close()
     assert not process.is_running()
+
+
+async def test_machine_that_has_no_room_for_one_more_link_keeps_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A limit of processes, say: it must not take every number of the host away."""
+
+    def fork() -> int:
+        raise BlockingIOError
+
+    monkeypatch.setattr(os, "fork", fork)
+    ours, its = socket.socketpair()
+    ours.setblocking(False)
+    process = await asyncio.create_subprocess_exec("sleep", "60", stderr=asyncio.subprocess.PIPE)
+    nursery = Nursery(process, ours)
+    serving = asyncio.create_task(asyncio.to_thread(_answer_host, its))
+    for _ in range(2):
+        with pytest.raises(NoRoom):
+            await nursery.fork("con_unknown")
+    assert nursery.is_alive
+    process.kill()
+    await nursery.close()
+    assert await serving is None
 
 
 async def test_signals_to_the_whole_group_are_left_to_host_and_links(world: World) -> None:
