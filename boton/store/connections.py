@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import bindparam, select, update
 from sqlalchemy.exc import IntegrityError
@@ -18,6 +18,9 @@ from boton.store.events import append_events
 from boton.store.outages import note_connected
 from boton.store.rows import to_connection, to_pairing
 from boton.store.tables import ConnectionRow, PairingRow
+
+LOOKED_AT_AGAIN = timedelta(hours=1)
+"""By the sweeper, where nothing has happened: its workflow may be lost."""
 
 
 class SqlConnectionStore:
@@ -152,6 +155,14 @@ def _raise_epoch(session: Session, connection_id: str, now: datetime) -> int:
     return epoch
 
 
+def _put_off_look(row: ConnectionRow, now: datetime) -> None:
+    """Who is connected is held, so its workflow is not lost: a look each hour would fill the history of a number that
+    stays up for half a year.
+    """
+    if row.next_step_at is not None and row.next_step_at > now:
+        row.next_step_at = now + LOOKED_AT_AGAIN
+
+
 def _record_status(
     session: Session, connection_id: str, epoch: int, status: ConnectionStatus, reason: str | None, now: datetime
 ) -> None:
@@ -162,5 +173,6 @@ def _record_status(
         events += _settle_request(session, row, wanted, now)
     if status is ConnectionStatus.CONNECTED:
         note_connected(session, row, now)
+        _put_off_look(row, now)
     session.flush()
     append_events(session, events)

@@ -5,7 +5,7 @@ Every start of the pairing process raises the epoch, as every start of a link do
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import delete, select, update
 from sqlmodel import Session, col
@@ -13,15 +13,12 @@ from sqlmodel import Session, col
 from boton.domain.connections import Connection, ConnectionStatus
 from boton.domain.linking import Next, Pairing, is_same_phone, next_of, why_not_linked
 from boton.errors import NotFound, StaleEpoch
-from boton.store.connections import change_status, own
+from boton.store.connections import LOOKED_AT_AGAIN, change_status, own
 from boton.store.engine import Database
 from boton.store.events import append_events
 from boton.store.linking import is_taken, is_to_be_unlinked
 from boton.store.rows import to_connection, to_pairing
 from boton.store.tables import ConnectionRow, LaneDayRow, PairingRow
-
-_LOOKED_AT_AGAIN = timedelta(hours=1)
-"""By the sweeper, where nothing has happened: its workflow may be lost."""
 
 _OTHER_PHONE = (
     "Another phone than the expected one was linked, and is not used. If BOTON is still among that phone's linked "
@@ -67,7 +64,7 @@ def _advance(session: Session, connection_id: str, now: datetime) -> tuple[Next,
         step = Next.WAIT
     if step is Next.DONE and is_to_be_unlinked(row, now):
         step = Next.UNLINK
-    row.next_step_at = None if step is Next.DONE else now + _LOOKED_AT_AGAIN
+    row.next_step_at = None if step is Next.DONE else now + LOOKED_AT_AGAIN
     return step, to_connection(row)
 
 

@@ -13,6 +13,7 @@ from boton.domain.events import EventType
 from boton.domain.pacing import Closure
 from boton.errors import Conflict, NotFound, StaleEpoch
 from boton.store.engine import Database
+from boton.store.pairing import SqlPairingStore
 from boton.store.tables import ConnectionRow
 from tests.store.builders import NOW, at
 from tests.store.stage import Stage, set_stage
@@ -85,6 +86,25 @@ async def test_status_is_told_when_it_changes(database: Database) -> None:
     }
     connection = await stage.connections.fetch_connection(stage.connection.id)
     assert (connection.reason, connection.status_at) == ("y", at(3))
+
+
+async def test_number_that_stays_up_is_not_looked_at(database: Database) -> None:
+    """Each look is kept in its workflow's history, which would be full after half a year."""
+    stage = await set_stage(database)
+    asked_for = await stage.work.list_overdue(NOW + timedelta(seconds=1), timedelta(0), 10)
+    await SqlPairingStore(database).advance_connection(stage.connection.id, NOW)
+    for minutes in range(0, 600, 10):
+        now = NOW + timedelta(minutes=minutes)
+        await stage.connections.record_status(stage.connection.id, stage.epoch, CONNECTED, None, now)
+        assert await stage.work.list_overdue(now, timedelta(0), 10) == []
+    assert await stage.work.list_overdue(now + timedelta(hours=2), timedelta(0), 10) == asked_for
+
+
+async def test_look_that_is_due_is_not_put_off(database: Database) -> None:
+    stage = await set_stage(database)
+    asked_for = await stage.work.list_overdue(at(1), timedelta(0), 10)
+    await stage.connections.record_status(stage.connection.id, stage.epoch, CONNECTED, None, at(1))
+    assert await stage.work.list_overdue(at(2), timedelta(0), 10) == asked_for != []
 
 
 async def test_link_that_lost_the_number_tells_nothing_of_it(database: Database) -> None:
