@@ -112,6 +112,8 @@ def _change(session: Session, business_id: str, jid: str, change: ChatChange, no
     chat = lock_chat(session, chat_id)
     opts_out = change.opted_out is True and not chat.opted_out
     set_flags(session, chat, bot_enabled=change.bot_enabled, untouchable=change.untouchable, opted_out=change.opted_out)
+    if change.bot_enabled is not None:
+        chat.bot_switched_at = now
     if change.bot_enabled:
         hand_back(chat)
     if change.known is not None:

@@ -55,6 +55,7 @@ def note(session: Session, chat: ChatRow, status: ConversationStatus) -> None:
 def open_dialogue(session: Session, chat: ChatRow, opening: MessageRow, now: datetime) -> list[NewEvent]:
     """The opening leaves now: the bot is on in this chat, an older takeover is over, an older goal replaced."""
     set_flags(session, chat, bot_enabled=True)
+    chat.bot_switched_at = now
     hand_back(chat)
     conversation = session.get(ConversationRow, opening.conversation_id)
     events: list[NewEvent] = []

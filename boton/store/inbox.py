@@ -212,10 +212,21 @@ _KNOWN = select(col(MessageRow.id)).where(
     col(MessageRow.whatsapp_id) == bindparam("whatsapp_id"),
 )
 
+_KNOWN_BEFORE = select(col(MessageRow.id)).where(
+    col(MessageRow.connection_id).in_(
+        select(col(ConnectionRow.id)).where(col(ConnectionRow.business_id) == bindparam("business_id"))
+    ),
+    col(MessageRow.chat_id) == bindparam("chat_id"),
+    col(MessageRow.whatsapp_id) == bindparam("whatsapp_id"),
+)
+
 
 def _is_known(recording: _Recording, chat: ChatRow, inbound: Inbound) -> bool:
-    these = {"connection_id": recording.connection.id, "chat_id": chat.id, "whatsapp_id": inbound.whatsapp_id}
-    return ask(recording.session, _KNOWN, **these).first() is not None
+    """A phone that is linked anew tells in its history what came in over its earlier connection."""
+    these = {"chat_id": chat.id, "whatsapp_id": inbound.whatsapp_id}
+    if inbound.history:
+        return ask(recording.session, _KNOWN_BEFORE, business_id=recording.business.id, **these).first() is not None
+    return ask(recording.session, _KNOWN, connection_id=recording.connection.id, **these).first() is not None
 
 
 def _record_incoming(recording: _Recording, chat: ChatRow, inbound: Inbound) -> None:

@@ -215,6 +215,7 @@ def _guards(chat: ChatRow) -> Guards:
     return Guards(
         bot_enabled=chat.bot_enabled,
         bot_decided=chat.bot_decided,
+        bot_switched_at=chat.bot_switched_at,
         untouchable=chat.untouchable,
         opted_out=chat.opted_out,
         taken_over_at=chat.taken_over_at,
@@ -232,7 +233,7 @@ def _set_guards(session: Session, chat: ChatRow, guards: Guards) -> None:
         untouchable=guards.untouchable,
         opted_out=guards.opted_out,
     )
-    chat.bot_decided = guards.bot_decided
+    chat.bot_decided, chat.bot_switched_at = guards.bot_decided, guards.bot_switched_at
     chat.taken_over_at, chat.takeover_until = guards.taken_over_at, guards.takeover_until
     chat.handed_off_at, chat.handed_off_reason = guards.handed_off_at, guards.handed_off_reason
 

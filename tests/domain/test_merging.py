@@ -86,3 +86,17 @@ def test_conversation_that_goes_on_keeps_the_bot_on_in_its_chat() -> None:
     assert merge_guards(ON, OFF, at(0)).bot_enabled
     assert not merge_guards(OFF, ON, at(0)).bot_enabled
     assert merge_guards(ON, guards(untouchable=True, opted_out=True), at(0)).untouchable
+
+
+@pytest.mark.parametrize(
+    ("opened", "switched_off", "wanted"), [(0, 5, False), (5, 0, True), (None, 5, False), (5, None, True)]
+)
+def test_switch_after_the_opening_holds_in_spite_of_the_conversation(
+    opened: int | None, switched_off: int | None, wanted: bool
+) -> None:
+    one, other = (
+        guards(bot_enabled=enabled, bot_decided=True, bot_switched_at=None if minute is None else at(minute))
+        for enabled, minute in ((True, opened), (False, switched_off))
+    )
+    merged = merge_guards(one, other, at(0))
+    assert (merged.bot_enabled, merged.bot_switched_at) == (wanted, at(5))

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlmodel import SQLModel
 
+from boton.domain.chats import ChatChange
 from boton.domain.events import EventType
 from boton.domain.gateway import Attempt, Inbound, Receipt
 from boton.domain.messages import MessageStatus
@@ -489,6 +490,24 @@ async def test_conversation_that_goes_on_keeps_the_bot_on(database: Database) ->
     chat = await only_chat(stage)
     assert (chat.conversation_id, chat.bot_enabled, chat.takeover_until) == (conversation, True, None)
     assert (await stage.open_turn(now=at(7))).instruction == "ofrecé turnos"
+
+
+@pytest.mark.parametrize(("switched_off", "wanted"), [(-5, (True, "due")), (5, (False, "bot_off"))])
+@pytest.mark.parametrize(("opened", "switched"), [(JID, LID), (LID, JID)])
+async def test_bot_that_is_switched_off_after_the_opening_stays_off(
+    database: Database, opened: str, switched: str, switched_off: int, wanted: tuple[bool, str]
+) -> None:
+    """Whichever of the two chats is left, and whatever order they were changed in."""
+    stage = await set_stage(database)
+    off = ChatChange(bot_enabled=False)
+    if switched_off < 0:
+        await stage.chats.change_chat(stage.business.id, switched, off, at(switched_off))
+    conversation = await _open(stage, opened, at(0))
+    if switched_off > 0:
+        await stage.chats.change_chat(stage.business.id, switched, off, at(switched_off))
+    await stage.receive(proof("sí, dale", when=at(6)), now=at(6))
+    chat = await only_chat(stage)
+    assert (chat.conversation_id, chat.bot_enabled, (await stage.messages())[-1].answer) == (conversation, *wanted)
 
 
 async def test_human_who_took_over_after_the_instruction_holds_its_chat(database: Database) -> None:

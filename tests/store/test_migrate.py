@@ -115,6 +115,7 @@ _SINCE_0003 = (
         for table, column in (
             ("business", "daily_token_budget"),
             ("chat", "bot_unanswered"),
+            ("chat", "bot_switched_at"),
             ("chat", "handed_off_at"),
             ("chat", "handed_off_reason"),
             ("chat", "turn_id"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -163,3 +164,13 @@ async def _queue_follow_up(stage: Stage) -> None:
             session, lock_chat(session, chat_id), stage.connection.id, MessageKind.FOLLOW_UP, ["¿Seguimos?"], NOW
         )
     )
+
+
+async def test_history_of_a_phone_that_was_linked_before_is_not_stored_twice(database: Database) -> None:
+    """A new link is told the same messages again."""
+    old = await set_stage(database)
+    message = incoming("hola", when=at(0))
+    await old.receive(message)
+    new = await switch(old)
+    await new.receive(replace(message, history=True), now=at(5))
+    assert [row.text for row in await new.messages()] == ["hola"]

@@ -12,10 +12,11 @@ from boton.store.tables.fields import count, moment
 
 class ChatRow(SQLModel, table=True):
     """A customer of a business. `bot_decided`: the bot was switched on or off here, or the customer has written:
-    from then on the chat is not a new one. `known`: a message went either way, or the API said so. `registered`: it
-    was seen on WhatsApp. `marketing_unanswered`, `bot_unanswered`: marketing messages, and messages of the bot, since
-    the customer last wrote. `handed_off_at`: the bot handed the chat to a human, who has not written yet. `turn_id`:
-    the bot's newest turn that is no opening.
+    from then on the chat is not a new one. `bot_switched_at`: when it was switched last, by a person or by an opening.
+    `known`: a message went either way, or the API said so. `registered`: it was seen on WhatsApp.
+    `marketing_unanswered`, `bot_unanswered`: marketing messages, and messages of the bot, since the customer last
+    wrote. `handed_off_at`: the bot handed the chat to a human, who has not written yet. `turn_id`: the bot's newest
+    turn that is no opening.
     """
 
     __tablename__ = "chat"
@@ -28,6 +29,7 @@ class ChatRow(SQLModel, table=True):
     name_is_ours: bool = False
     bot_enabled: bool = False
     bot_decided: bool = False
+    bot_switched_at: datetime | None = moment(default=None)
     untouchable: bool = False
     opted_out: bool = False
     known: bool = False
