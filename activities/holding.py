@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
@@ -21,6 +23,7 @@ still runs, and it asks for work again within the longest pause of its SDK (10 s
 """
 
 _AGAIN = timedelta(seconds=1)
+_WHILE_FULL = timedelta(seconds=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,19 +73,27 @@ class LinkKeeper(Protocol):
 
 class HoldingActivities:
     """host: names this host, also after it was started again. The heartbeats of an attempt tell it to the next one.
-    clock: counts seconds.
+    capacity: how many numbers it holds at most. clock: counts seconds.
     """
 
-    def __init__(self, keeper: LinkKeeper, host: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, keeper: LinkKeeper, host: str, capacity: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._keeper = keeper
         self._host = host
+        self._capacity = capacity
         self._clock = clock
         self._left: dict[str, tuple[object, float]] = {}
+        self._attempts: Counter[str] = Counter()
 
     @activity.defn(name="hold_connection")
     async def hold_connection(self, hold: HoldConnection) -> HoldEnded:
         """Keeps the number's link running until the number is lost for good."""
         self._leave_to_last_holder(hold.connection_id)
+        with self._one_more(hold.connection_id):
+            return await self._hold(hold)
+
+    async def _hold(self, hold: HoldConnection) -> HoldEnded:
         try:
             await self._keeper.adopt_or_start(hold.connection_id)
             while (ended := await self._keeper.check(hold.connection_id)) is None:
@@ -100,6 +111,18 @@ class HoldingActivities:
         await self._keeper.release(hold.connection_id)
         return ended
 
+    @contextmanager
+    def _one_more(self, connection_id: str) -> Iterator[None]:
+        """Raises where this host is full."""
+        if connection_id not in self._attempts and len(self._attempts) >= self._capacity:
+            raise _not_here("This host holds as many numbers as it may.", "HostFull", _WHILE_FULL)
+        self._attempts[connection_id] += 1  # a new one may begin before the last one has ended
+        try:
+            yield
+        finally:
+            self._attempts[connection_id] -= 1
+            self._attempts += Counter()  # keeps those above zero
+
     def _leave_to_last_holder(self, connection_id: str) -> None:
         """Raises where another host held the number, and may come back for it."""
         told = activity.info().heartbeat_details
@@ -112,12 +135,7 @@ class HoldingActivities:
             holding, since = told, now
         self._left[connection_id] = holding, since
         if now - since < _LEFT_SECONDS:
-            raise ApplicationError(
-                "Left to the host that held it last.",
-                type="LeftToLastHolder",
-                next_retry_delay=_AGAIN,
-                category=ApplicationErrorCategory.BENIGN,
-            )
+            raise _not_here("Left to the host that held it last.", "LeftToLastHolder", _AGAIN)
 
     async def _let_go(self, connection_id: str) -> None:
         """A cancelled workflow ends the link. A time-out (Temporal was away) leaves it to the next attempt here, and
@@ -130,3 +148,8 @@ class HoldingActivities:
         if details is not None and details.worker_shutdown:
             activity.heartbeat()  # this host ends: nobody is waited for
         self._keeper.leave(connection_id)
+
+
+def _not_here(why: str, type: str, again: timedelta) -> ApplicationError:
+    """Temporal tries it again after that time, on whichever host asks then."""
+    return ApplicationError(why, type=type, next_retry_delay=again, category=ApplicationErrorCategory.BENIGN)

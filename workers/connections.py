@@ -25,6 +25,9 @@ from workers.links import Links, write_links
 from workers.pairings import Pairings
 from workers.running import BUILD_ID, HEARTBEATS, connect_patiently, serve, stop_on_signals
 
+_PHONES_AT_ONCE = 8
+"""So many phones are linked or unlinked at a time, beside the numbers that are held."""
+
 
 def run(settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT. Raises Conflict when a second host is not possible here."""
@@ -77,14 +80,15 @@ async def _run(settings: Settings) -> None:
     try:
         client = await connect_patiently(settings.temporal(), runtime, stop)
         if client is not None:
-            holding, pairing = HoldingActivities(links, _name_host(settings)), PairingActivities(Pairings())
+            capacity = settings.connections_capacity
+            holding, pairing = HoldingActivities(links, _name_host(settings), capacity), PairingActivities(Pairings())
             await serve(
                 lambda: Worker(
                     client,
                     task_queue=names.CONNECTIONS_QUEUE,
                     build_id=BUILD_ID,
                     activities=[holding.hold_connection, pairing.pair_connection, pairing.unlink_connection],
-                    max_concurrent_activities=settings.connections_capacity,
+                    max_concurrent_activities=capacity + _PHONES_AT_ONCE,
                     activity_task_poller_behavior=PollerBehaviorSimpleMaximum(maximum=1),
                     default_heartbeat_throttle_interval=HEARTBEATS,
                     max_heartbeat_throttle_interval=HEARTBEATS,

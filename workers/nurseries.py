@@ -27,6 +27,7 @@ ALIVE = b"alive"
 NO_ROOM = b"no room"
 """The answer instead of a pid."""
 
+_END_SECONDS = 5.0
 _LOOK_SECONDS = 0.1
 _LOOKS = 50
 
@@ -91,7 +92,8 @@ class Nursery:
         try:
             while (code := await self._ask(b"%d" % pid)) is None:
                 if next(looks) == _LOOKS:
-                    os.kill(pid, signal.SIGKILL)
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
                 await asyncio.sleep(_LOOK_SECONDS)
         except NurseryGone:
             return -signal.SIGKILL
@@ -100,7 +102,11 @@ class Nursery:
     async def close(self) -> None:
         """Ends the nursery; a link that is left ends with it."""
         self._requests.close()
-        await self._process.wait()
+        try:
+            await asyncio.wait_for(self._process.wait(), _END_SECONDS)
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
         await self._passing_on
 
     async def _ask(self, request: bytes, *descriptors: socket.socket) -> int | None:

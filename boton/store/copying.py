@@ -7,6 +7,7 @@ from sqlmodel import SQLModel
 
 import boton.store.tables  # noqa: F401 - fills SQLModel.metadata
 from boton.errors import BotonError
+from boton.postgresql import PATIENCE
 from boton.store.engine import driver_url, hide_values
 
 _AT_ONCE = 5_000
@@ -24,7 +25,7 @@ class CopyIncomplete(BotonError):
 
 def postgres_engine(url: str) -> Engine:
     """For one long transaction. What it raises holds no value of a row."""
-    engine = create_engine(driver_url(url), hide_parameters=True, connect_args={"connect_timeout": 10})
+    engine = create_engine(driver_url(url), hide_parameters=True, connect_args=PATIENCE)
     event.listen(engine, "handle_error", hide_values)
     return engine
 

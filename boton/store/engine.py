@@ -24,6 +24,8 @@ from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, even
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlmodel import Session
 
+from boton.postgresql import PATIENCE
+
 T = TypeVar("T")
 Work = Callable[[Session], T]
 _Joining = Literal["rollback_only", "create_savepoint"]
@@ -283,7 +285,7 @@ class _PostgresRunner:
             pool_size=_POSTGRES_THREADS,
             max_overflow=0,
             pool_pre_ping=True,
-            connect_args={"connect_timeout": 10},
+            connect_args=PATIENCE,
         )
         event.listen(self._engine, "handle_error", hide_values)
         self._reader = self._engine.execution_options(isolation_level="REPEATABLE READ")

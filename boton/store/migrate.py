@@ -14,6 +14,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 
 from boton.errors import BotonError, StoreTooNew
+from boton.postgresql import PATIENCE
 from boton.store.engine import driver_url, sqlite_engine
 
 _FOLDER = Path(__file__).parent / "migrations"
@@ -97,7 +98,7 @@ def _locked_connection(url: str) -> Iterator[Connection]:
 
 def _open(url: str) -> Engine:
     if sqlite_file(url) is None:
-        return create_engine(driver_url(url), hide_parameters=True, connect_args={"connect_timeout": 10})
+        return create_engine(driver_url(url), hide_parameters=True, connect_args=PATIENCE)
     engine = sqlite_engine(url, begin="BEGIN IMMEDIATE")
     event.listen(engine, "connect", _allow_rebuilding)
     return engine

@@ -20,6 +20,7 @@ from sqlalchemy import Engine, create_engine, delete, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 
 from boton.domain.jid import JID
+from boton.postgresql import PATIENCE
 from boton.whatsapp.own_tables import DEVICES, METADATA
 
 _SCHEMA = "whatsapp"
@@ -143,7 +144,7 @@ class DeviceStore:
         return engine
 
     def _open_shared(self) -> Engine:
-        options = {"options": f"-csearch_path={_SCHEMA}"}
+        options = PATIENCE | {"options": f"-csearch_path={_SCHEMA}"}
         url = self._url.set(drivername="postgresql+psycopg").difference_update_query(["options"])
         return create_engine(url, connect_args=options, pool_size=2, pool_pre_ping=True, hide_parameters=True)
 

@@ -139,7 +139,7 @@ class NeonizeClient:
         self, function: Callable[[], Awaitable[Any]], seconds: float, done: Callable[[], None] | None = None
     ) -> Any:
         """A call runs in a thread and cannot be taken back: it goes on when nobody waits for it any more."""
-        if not self._started:
+        if not self._started or self._stopping.locked():
             if done is not None:
                 done()
             raise ConnectionAway("WhatsApp is not connected.")

@@ -99,6 +99,13 @@ async def test_machine_that_has_no_room_for_one_more_link_keeps_the_others(monke
     assert await serving is None
 
 
+async def test_frozen_nursery_does_not_keep_its_host_from_ending() -> None:
+    nursery = await Nursery.start()
+    nursery._process.send_signal(signal.SIGSTOP)
+    await asyncio.wait_for(nursery.close(), ENOUGH)
+    assert not nursery.is_alive
+
+
 async def test_signals_to_the_whole_group_are_left_to_host_and_links(world: World) -> None:
     link = await world.start_link()
     await world.connected()
