@@ -57,7 +57,7 @@ def test_code_that_the_phone_takes_ends_in_a_running_link(world: PlayedStack, nu
     assert_works(world, numbers.next())
 
 
-@pytest.mark.parametrize("step", [None, Step.DEVICE_WRITTEN, Step.PAIRED])
+@pytest.mark.parametrize("step", [None, Step.DEVICE_WRITTEN])
 def test_pairing_that_is_killed_on_the_way_asks_anew(world: PlayedStack, numbers: Numbers, step: Step | None) -> None:
     """The number is never half linked: what follows is a whole linking."""
     world.ask()
@@ -66,6 +66,18 @@ def test_pairing_that_is_killed_on_the_way_asks_anew(world: PlayedStack, numbers
         world.phone.use(first, until=step)
     world.kill_pairing()
     world.phone.use(world.await_code(but=first))
+    world.await_status("connected")
+    assert_works(world, numbers.next())
+
+
+def test_pairing_that_is_killed_once_the_phone_has_the_device_is_linked_all_the_same(
+    world: PlayedStack, numbers: Numbers
+) -> None:
+    """Before the device has connected for the first time."""
+    world.ask()
+    jid = world.phone.use(world.await_code(), until=Step.PAIRED)
+    wait_for(lambda: world.has_device(jid), SECONDS, "the device")
+    world.kill_pairing()
     world.await_status("connected")
     assert_works(world, numbers.next())
 

@@ -106,7 +106,9 @@ def by_name(stack: Stack) -> dict[str, list[int]]:
     """Every process of the stack."""
     pids = stack.up()["pids"]
     named = {name: value if isinstance(value, list) else [value] for name, value in pids.items()}
-    return {"boton up": [stack.process.pid], **named}
+    named["boton up"] = [stack.process.pid]
+    told = {pid for those in named.values() for pid in those}
+    return {**named, "nursery": sorted(stack.processes().keys() - told)}
 
 
 def pss(pid: int) -> int:
