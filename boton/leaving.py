@@ -25,7 +25,6 @@ def run_and_leave(work: Coroutine[Any, Any, int], connection_id: str) -> NoRetur
     closes one waits for the threads of the WhatsApp library, and a call that hangs never gives its own back.
     """
     asyncio.run(_run_and_leave(work, connection_id))
-    raise AssertionError("it has left")
 
 
 async def _run_and_leave(work: Coroutine[Any, Any, int], connection_id: str) -> NoReturn:

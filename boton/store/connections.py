@@ -22,6 +22,9 @@ from boton.store.tables import ConnectionRow, PairingRow
 LOOKED_AT_AGAIN = timedelta(hours=1)
 """By the sweeper, where nothing has happened: its workflow may be lost."""
 
+_CLOCKS_APART = timedelta(minutes=5)
+"""What is due sooner is no such look but something asked for just now, perhaps on a machine whose clock is ahead."""
+
 
 class SqlConnectionStore:
     def __init__(self, database: Database) -> None:
@@ -159,7 +162,7 @@ def _put_off_look(row: ConnectionRow, now: datetime) -> None:
     """Who is connected is held, so its workflow is not lost: a look each hour would fill the history of a number that
     stays up for half a year.
     """
-    if row.next_step_at is not None and row.next_step_at > now:
+    if row.next_step_at is not None and row.next_step_at > now + _CLOCKS_APART:
         row.next_step_at = now + LOOKED_AT_AGAIN
 
 
