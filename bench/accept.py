@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from statistics import median
 from uuid import uuid4
@@ -19,12 +20,14 @@ from boton.temporal import TemporalAddress, connect
 
 _SAMPLES = 200
 _WARM_UP = 10
+_REST_SECONDS = 0.1
+"""Before each, so that neither pays for the other: the server goes on for some 30 ms after a run has ended."""
 _NOBODY = "bench-nobody"
 """A queue that no worker serves: what is started there costs its start and nothing more."""
 
 
 async def run(scale: Scale) -> list[Figure]:
-    """One of each in turn, every one on an idle stack: the next waits until what the last one set off is over."""
+    """One of each in turn, every one on an idle stack, as a client's request finds it."""
     with running_stack() as stack:
         client = await connect(TemporalAddress(target=stack.temporal))
         known = fresh_numbers(1)[0]
@@ -44,7 +47,9 @@ async def _measure(stack: Stack, client: Client, numbers: list[str]) -> tuple[li
     api, store = stack.api(), stack.store()
     posts, starts = [], []
     for number in numbers:
+        await asyncio.sleep(_REST_SECONDS)
         posts.append(_post(api, store, number))
+        await asyncio.sleep(_REST_SECONDS)
         starts.append(await _start_bare(client))
     api.close()
     return posts, starts

@@ -59,12 +59,14 @@ def estimate_rest(session: Session, send: SendRow, now: datetime) -> datetime | 
 def _load(
     session: Session, number: Number, send: Send, left: Mapping[Lane, int], now: datetime, start: datetime
 ) -> Load:
-    """What was claimed today counts only for a send that starts today, what waits now for one that starts now."""
+    """What was claimed today counts only in the slow lane and for a send that starts today, what waits now for one that
+    starts now.
+    """
     zone = to_zone(number.timezone)
     today = day_of(now, zone)
-    day = session.get(LaneDayRow, (number.connection_id, today)) if day_of(start, zone) == today else None
     quiet = to_quiet_hours(number.quiet_hours, number.timezone)
     slow = left.get(Lane.SLOW, 0)
+    day = session.get(LaneDayRow, (number.connection_id, today)) if slow and day_of(start, zone) == today else None
     return Load(
         slow=slow + _count_before(session, number, send, slow) if slow and start == now else slow,
         fast=left.get(Lane.FAST, 0),
