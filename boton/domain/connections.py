@@ -44,7 +44,13 @@ NEEDS_A_PERSON = frozenset(
 """Nobody holds such a number before somebody has done something and linked it again."""
 
 SAID_AGAIN = timedelta(seconds=20)
-_BELIEVED = timedelta(seconds=60)
+_BELIEVED = {ConnectionStatus.CONNECTED: timedelta(seconds=60), ConnectionStatus.CONNECTING: timedelta(minutes=2)}
+"""For so long without a word of the link. One that cannot connect says so sooner than in two minutes."""
+_UNHEARD = {
+    ConnectionStatus.CONNECTED: "its link process has not been heard of lately; is `boton connections` running?",
+    ConnectionStatus.CONNECTING: "no link process has taken the number up; is `boton connections` running, with room "
+    "for one more (BOTON_CONNECTIONS_CAPACITY)?",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +80,7 @@ class Connection:
         return self.closure if self.closure is not None and self.closure.until > now else None
 
     def as_seen(self, now: datetime) -> Connection:
-        """A `connected` that nobody has repeated is not believed: the link, or its whole host, is gone."""
-        if self.status is not ConnectionStatus.CONNECTED or now - self.status_at <= _BELIEVED:
+        """What nobody has repeated is not believed: the link, or its whole host, is gone, or none has taken it up."""
+        if self.status not in _BELIEVED or now - self.status_at <= _BELIEVED[self.status]:
             return self
-        reason = "its link process has not been heard of lately; is `boton connections` running?"
-        return replace(self, status=ConnectionStatus.DISCONNECTED, reason=reason)
+        return replace(self, status=ConnectionStatus.DISCONNECTED, reason=_UNHEARD[self.status])

@@ -36,6 +36,19 @@ def test_connected_that_nobody_repeats_is_disconnected() -> None:
     assert "boton connections" in seen.reason
 
 
-@pytest.mark.parametrize("status", [one for one in ConnectionStatus if one is not ConnectionStatus.CONNECTED])
+def test_number_that_no_host_takes_up_is_told_as_such_after_two_minutes() -> None:
+    """Nobody holds it: no host runs, or all of them are full."""
+    connecting = connection(ConnectionStatus.CONNECTING)
+    assert connecting.as_seen(NOW + timedelta(seconds=120)) is connecting
+    seen = connecting.as_seen(NOW + timedelta(seconds=121))
+    assert seen.status is ConnectionStatus.DISCONNECTED
+    assert seen.reason is not None
+    assert "BOTON_CONNECTIONS_CAPACITY" in seen.reason
+
+
+_SAID_BY_LINKS = {ConnectionStatus.CONNECTED, ConnectionStatus.CONNECTING}
+
+
+@pytest.mark.parametrize("status", [one for one in ConnectionStatus if one not in _SAID_BY_LINKS])
 def test_every_other_status_stays(status: ConnectionStatus) -> None:
     assert connection(status).as_seen(NOW + timedelta(days=9)).status is status
