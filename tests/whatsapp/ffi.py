@@ -97,11 +97,13 @@ class FakeGo:
         """By the JID of the device; for a new one, by the name of its database."""
         self.sessions: dict[bytes, Session] = {}
         self.calls: list[str] = []
+        self.log_levels: list[bytes] = []
 
     # ---------------------------------------------------- what the library calls
 
     def Neonize(self, *args: Any) -> bytes:
         name, uuid, jid, new_device, qr, on_event = args[0], args[1], args[2], args[4], args[6], args[8]
+        self.log_levels.append(args[5])
 
         def pump(code: int, payload: bytes) -> None:
             buffer = ctypes.create_string_buffer(payload, len(payload))

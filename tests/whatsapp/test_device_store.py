@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -66,6 +68,14 @@ def test_real_library_makes_its_tables_and_a_device_is_found(store: DeviceStore)
     assert (device.jid, device.lid, device.phone) == (jid, "900@lid", PHONE)
     assert len(device.key) == 32
     assert abs(datetime.now(UTC) - device.linked_at) < timedelta(seconds=5)
+
+
+def test_file_of_the_library_can_be_read_while_it_writes(tmp_path: Path) -> None:
+    store = DeviceStore(tmp_path, f"sqlite:///{tmp_path}/boton.db")
+    migrate(store, "con_1")
+    with closing(sqlite3.connect(store.folder / "con_1.db")) as file:
+        assert file.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    store.close()
 
 
 def test_next_host_finds_the_same_device_and_key(open_store: Callable[[str], DeviceStore]) -> None:

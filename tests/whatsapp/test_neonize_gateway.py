@@ -22,6 +22,7 @@ from boton.errors import (
     SessionReplaced,
 )
 from boton.whatsapp.line import Line
+from boton.whatsapp.neonize_client import NeonizeClient
 from boton.whatsapp.neonize_gateway import NeonizeGateway
 from boton.whatsapp.neonize_library import MessageProto
 from tests.contracts.gateways import NeonizeNetwork, NeonizeWorld
@@ -262,6 +263,43 @@ async def test_nothing_is_asked_of_the_library_before_it_is_up_or_after_it_stopp
     assert played.go.calls == []
 
 
+async def test_nothing_is_asked_of_the_library_while_it_stops(
+    played: NeonizeNetwork, world: NeonizeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its map of clients has no lock: such a call may end the process, whatever was checked before."""
+    stopping, released = threading.Event(), threading.Event()
+    stop = played.go.Stop
+
+    def hang(*arguments: object) -> object:
+        stopping.set()
+        released.wait(10)
+        return stop(*arguments)
+
+    monkeypatch.setattr(played.go, "Stop", hang)
+    device = world.store.find_device(world.connection_id)
+    assert device is not None
+    connected = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    client = NeonizeClient(
+        world.store.library_name(world.connection_id),
+        device.jid,
+        lambda *_: loop.call_soon_threadsafe(connected.set),
+        on_answer=lambda: None,
+        on_end=lambda _: None,
+    )
+    with pytest.raises(ConnectionAway):
+        await client.look_up("5491155550000")
+    await client.connect()
+    await asyncio.wait_for(connected.wait(), 10)
+    end = asyncio.create_task(client.stop())
+    await until(stopping.is_set)
+    with pytest.raises(ConnectionAway):
+        await client.look_up("5491155550000")
+    released.set()
+    await end
+    assert "IsOnWhatsApp" not in played.go.calls
+
+
 async def test_library_that_is_not_connected_and_does_not_say_so_is_found_out(
     world: NeonizeWorld, gateway: NeonizeGateway
 ) -> None:
@@ -465,6 +503,19 @@ async def test_device_that_is_gone_is_never_handed_to_the_library(world: Neonize
     assert lost.value.status is ConnectionStatus.LOGGED_OUT
 
 
+async def test_device_that_went_meanwhile_is_not_connected_again(world: NeonizeWorld, gateway: NeonizeGateway) -> None:
+    session_of(world).end_pump("gone")
+    await away(gateway)
+    with world.store.engine(world.connection_id).begin() as sql:
+        sql.execute(text("DELETE FROM whatsmeow_device"))
+
+    with pytest.raises(NumberLost) as lost:
+        await gateway.open(1)
+
+    assert lost.value.status is ConnectionStatus.LOGGED_OUT
+    assert world.network.sessions == []
+
+
 async def test_device_of_another_phone_is_never_driven(played: NeonizeNetwork, world: NeonizeWorld) -> None:
     with pytest.raises(NumberLost) as lost:
         await world.new_gateway(phone="5491100009999").open(1)
@@ -657,6 +708,28 @@ async def test_event_nobody_can_read_is_told_by_a_later_version_that_can(
     await successor.open(2)
     heard = await events_until(successor, lambda seen: bool(inbound(seen)), heard[-1].cursor)
     assert [(each.whatsapp_id, each.text) for each in inbound(heard)] == [(written, "hola")]
+
+
+async def test_event_that_cannot_be_written_down_is_a_connection_away(
+    world: NeonizeWorld, gateway: NeonizeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing more is taken from WhatsApp that would be lost, too."""
+    monkeypatch.setattr("boton.whatsapp.journal._TRIES", 2)
+    customer = world.new_customer()
+    with world.store.engine(world.connection_id).begin() as sql:
+        sql.execute(
+            text("CREATE TRIGGER full BEFORE INSERT ON boton_events BEGIN SELECT RAISE(ABORT, 'disk is full'); END")
+        )
+    world.customer_writes(customer, "hola")
+
+    assert "journal cannot be written" in await away(gateway)
+
+    with world.store.engine(world.connection_id).begin() as sql:
+        sql.execute(text("DROP TRIGGER full"))
+    await gateway.open(1)
+    world.customer_writes(customer, "¿hola?")
+    heard = await events_until(gateway, lambda heard: inbound(heard))
+    assert [each.text for each in inbound(heard)] == ["¿hola?"]
 
 
 async def test_history_nobody_can_read_is_not_kept_with_the_groups_that_it_may_hold(
@@ -871,3 +944,8 @@ async def test_library_is_subscribed_with_our_secret_and_device(world: NeonizeWo
     assert ours == f"{world.network.business}:7@s.whatsapp.net"
     assert message_id == sent.whatsapp_id
     assert len(key) == 32
+
+
+async def test_library_is_told_to_log_nothing_but_errors(played: NeonizeNetwork, gateway: NeonizeGateway) -> None:
+    """It would hand over every message, as WhatsApp's XML."""
+    assert played.go.log_levels == [b"ERROR"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -9,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from boton.domain.gateway import ReceiptKind, Sent, Unsettled
-from boton.errors import ConnectionAway, SessionReplaced
+from boton.errors import ConnectionAway, ProcessSpent, SessionReplaced
 from boton.whatsapp.device_store import DeviceStore
 from tests.contracts.gateways import NeonizePostgresNetwork, NeonizeWorld
 from tests.contracts.test_gateway import attempt_for, events_until, inbound, receipts
 from tests.whatsapp import events
+from tests.whatsapp.test_neonize_gateway import away, session_of
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +45,34 @@ async def test_frozen_host_that_wakes_sends_nothing_any_more(world: NeonizeWorld
     with pytest.raises(SessionReplaced):
         await frozen.open(1)
     assert world.received(claimed.jid) == []
+
+
+async def test_host_that_may_live_is_waited_for_before_its_number_is_connected(world: NeonizeWorld) -> None:
+    first, second = world.new_gateway("one"), world.new_gateway("two", predecessors=60.0)
+    await first.open(1)
+    opening = asyncio.create_task(second.open(2))
+    with pytest.raises(SessionReplaced):
+        await first.read_events(0, 30)
+    assert not opening.done()
+    assert len(world.network.sessions) == 1, "the first one's"
+
+    await first.close()
+    await asyncio.wait_for(opening, 10)
+    assert len(world.network.sessions) == 1
+
+
+async def test_process_leaves_sooner_where_each_connect_costs_the_database_a_connection(world: NeonizeWorld) -> None:
+    gateway = world.new_gateway("one")
+    await gateway.open(1)
+    for _ in range(4):
+        session_of(world).end_pump("gone")
+        await away(gateway)
+        await gateway.open(1)
+    session_of(world).end_pump("gone")
+    await away(gateway)
+
+    with pytest.raises(ProcessSpent):
+        await gateway.open(1)
 
 
 async def test_attempts_of_a_host_that_may_live_are_settled_when_it_has_left(world: NeonizeWorld) -> None:
