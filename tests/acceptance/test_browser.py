@@ -17,6 +17,7 @@ from tests.acceptance.simulator import Simulator
 from tests.acceptance.stack import ADMIN_PASSWORD, Stack
 from tests.acceptance.talk import ANSWER_SECONDS, Numbers, await_answer, await_stored
 from tests.acceptance.waiting import wait_for
+from tests.scanning import read_code
 
 CHROMIUM = shutil.which("chromium")
 
@@ -167,8 +168,12 @@ def test_phone_is_linked_on_the_page_of_the_number(page: Page, shared: Stack, tm
         before = section.locator(".qr img").get_attribute("src") if section.locator(".qr img").count() else ""
         show_code(shared, business, qr=content)
         expect(section.locator(".qr img")).not_to_have_attribute("src", before or "-", timeout=20_000)
+        assert read_code(page.screenshot(full_page=True)) == content
     assert_fits(page)
     page.screenshot(path=tmp_path / f"qr-{width}.png", full_page=True)
+    token = shared.run("token", "create", business).stdout.strip()
+    drawn = Api(shared.up()["api"], token).request("GET", "/connection/qr.svg")
+    assert scan_svg(page, drawn.text) == content
     show_code(shared, business, code="QG4X-CMR2")
     expect(section.locator(".pairing")).to_have_text("QG4X-CMR2", timeout=20_000)
     assert_fits(page)
@@ -178,6 +183,15 @@ def test_phone_is_linked_on_the_page_of_the_number(page: Page, shared: Stack, tm
         section.get_by_role("button", name="Cancelar la vinculación")
     ).click()
     expect(section.get_by_text("Sin número")).to_be_visible()
+
+
+def scan_svg(page: Page, svg: str) -> str:
+    """On a page as dark as the code's own modules."""
+    other = page.context.new_page()
+    other.set_content(f'<body style="background: #000">{svg}')
+    read = read_code(other.locator("svg").screenshot())
+    other.close()
+    return read
 
 
 def show_number(page: Page, stack: Stack, name: str) -> Locator:

@@ -51,15 +51,17 @@ class Shell:
         out, err = process.communicate(timeout=90)
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
-    def start(self, *arguments: str, **env: str) -> subprocess.Popen[str]:
-        return self.python("-m", "boton.cli.main", *arguments, **env)
+    def start(self, *arguments: str, stdout: int = subprocess.PIPE, **env: str) -> subprocess.Popen[str]:
+        return self.python("-m", "boton.cli.main", *arguments, stdout=stdout, **env)
 
-    def python(self, *arguments: str, executable: str = sys.executable, **env: str) -> subprocess.Popen[str]:
+    def python(
+        self, *arguments: str, executable: str = sys.executable, stdout: int = subprocess.PIPE, **env: str
+    ) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [executable, "-P", *arguments],
             cwd=self.home,
             env={**self.env, **env},
-            stdout=subprocess.PIPE,
+            stdout=stdout,
             stderr=subprocess.PIPE,
             text=True,
         )

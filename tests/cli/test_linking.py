@@ -23,6 +23,7 @@ from boton.store.connections import SqlConnectionStore
 from boton.store.engine import Database, open_database
 from boton.store.pairing import SqlPairingStore
 from tests.cli.conftest import Shell
+from tests.cli.screen import Screen
 from tests.waiting import eventually
 
 PHONE = "5491150000001"
@@ -75,6 +76,23 @@ async def test_codes_are_drawn_until_the_phone_is_connected(
     await SqlConnectionStore(store).record_status(id, epoch, ConnectionStatus.CONNECTED, None, now)
     assert await asyncio.wait_for(command, 20) == 0
     assert f"+{PHONE} is connected" in await seen()
+
+
+async def test_code_on_a_terminal_can_be_scanned_and_takes_the_place_of_the_one_before(
+    store: Database, shell: Shell, sqlite_url: str
+) -> None:
+    business_id = await a_business(store)
+    screen = Screen(rows=60)
+    shell.start("link", business_id, stdout=screen.terminal, BOTON_DATABASE_URL=sqlite_url)
+    id = (await active(store, business_id)).id
+    pairing, now = SqlPairingStore(store), utc_now()
+    epoch, _ = await pairing.begin_pairing(id)
+    for content in (f"https://wa.me/settings/linked_devices#2@{'x' * 140}", "https://wa.me/settings/linked_devices#2"):
+        await pairing.record_step(id, epoch, qr=content, code=None, expires_at=now + timedelta(minutes=1), now=now)
+        await eventually(screen.scan, lambda read, content=content: read == content)
+    assert "\n".join(screen.read_code()) == draw(content)
+    assert "scan the QR code" in screen.read()[-1]
+    screen.close()
 
 
 async def test_code_for_a_phone_and_its_refusal(store: Database, capsys: pytest.CaptureFixture[str]) -> None:
