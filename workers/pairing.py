@@ -9,6 +9,7 @@ and what came of it, is told to the store alone. A request that was changed or w
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import sys
 from collections.abc import Awaitable, Callable
@@ -133,12 +134,15 @@ async def _link(
     scanned: asyncio.Event,
 ) -> None:
     async def tell(step: PairingStep) -> None:
-        if step.scanned:
-            scanned.set()
-            return
-        await store.record_step(
+        telling = store.record_step(
             connection_id, epoch, qr=step.qr, code=step.code, expires_at=step.expires_at, now=utc_now()
         )
+        if not step.scanned:
+            await telling
+            return
+        scanned.set()
+        with contextlib.suppress(StaleEpoch, SQLAlchemyError):  # linked all the same
+            await telling
 
     try:
         phone = await asyncio.to_thread(_find_linked, devices, connection_id, wanted)

@@ -15,6 +15,7 @@ MOST_TRIES = 3
 _UNATTENDED = timedelta(seconds=20)
 
 _ON_THE_PHONE = "On the phone: WhatsApp, Linked devices, Link a device"
+_TAKEN = "The phone has taken the link and hands over its newest chats; it takes up to half a minute."
 AGAIN = "Ask for a new one (POST /api/v1/connection, or the page at /)."
 
 
@@ -35,7 +36,7 @@ class LinkRequest:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pairing:
     """A phone that is being linked. tries: starts of the pairing process. qr, code: what the phone is to be shown or
-    told now, until `expires_at`.
+    told now, until `expires_at`; neither of them until then: the phone has taken the link.
     """
 
     method: LinkMethod
@@ -48,15 +49,20 @@ class Pairing:
 
     def shown(self, now: datetime) -> bool:
         """Whether there is something that the phone can be shown now."""
-        return self.expires_at is not None and self.expires_at > now
+        return self._lives(now) and (self.qr or self.code) is not None
 
     def next_step(self, now: datetime) -> str:
         """What is to be done now, in plain words."""
-        if not self.shown(now):
+        if not self._lives(now):
             return _wait(self, now)
         if self.code is not None:
             return f"{_ON_THE_PHONE}, Link with phone number; type the pairing code."
-        return f"{_ON_THE_PHONE}; scan the QR code."
+        if self.qr is not None:
+            return f"{_ON_THE_PHONE}; scan the QR code."
+        return _TAKEN
+
+    def _lives(self, now: datetime) -> bool:
+        return self.expires_at is not None and self.expires_at > now
 
 
 def _wait(pairing: Pairing, now: datetime) -> str:

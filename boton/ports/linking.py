@@ -61,7 +61,7 @@ class PairingStore(Protocol):
     async def record_step(
         self, connection_id: str, epoch: int, *, qr: str | None, code: str | None, expires_at: datetime, now: datetime
     ) -> None:
-        """What the phone is to be shown from now on."""
+        """What the phone is to be shown from now on; neither qr nor code: it has taken the link."""
 
     async def finish_pairing(self, connection_id: str, epoch: int, phone: str, now: datetime) -> str | None:
         """A phone was linked: the number is to be connected. Why not, when it is not the one that was wanted, or

@@ -12,6 +12,8 @@ from typing import Any
 from boton.errors import BotonError
 
 _BETWEEN_PARTS = 3.0
+_AFTER_SCAN = timedelta(minutes=1)
+"""More than what follows the scan takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +115,8 @@ class Pairing:
         match event.DESCRIPTOR.name:
             case "PairStatus" if (paired := read_paired(event)) is not None:
                 self._paired = paired
-                self._telling = asyncio.ensure_future(self._tell(PairingStep(scanned=True, expires_at=self._ends_at)))
+                taken = PairingStep(scanned=True, expires_at=datetime.now(UTC) + _AFTER_SCAN)
+                self._telling = asyncio.ensure_future(self._tell(taken))
             case "PairStatus":
                 self._fail(PairingFailed("WhatsApp did not accept the link; try again."))
             case "Connected" if self._paired is not None and not self._end.done():

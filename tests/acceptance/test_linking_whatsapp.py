@@ -41,8 +41,15 @@ def assert_works(world: PlayedStack, customer: str) -> None:
     assert len(world.links()) == 1
 
 
+def reasons(world: PlayedStack, after: int) -> list[str]:
+    """Why the number stood as it did, since an event."""
+    events = world.api.get("/events", after=after, limit=1000)["events"]
+    return [str(one["data"]["reason"]) for one in events if one["type"] == "connection.changed"]
+
+
 @pytest.mark.parametrize("kind", ["qr", "pairingCode"])
 def test_code_that_the_phone_takes_ends_in_a_running_link(world: PlayedStack, numbers: Numbers, kind: str) -> None:
+    before = world.api.last_seq()
     by_code = {"method": "code", "phone": NUMBER} if kind == "pairingCode" else {}
     asked = world.ask(**by_code)
     assert (asked["status"], asked["gateway"]) == ("linking", "whatsapp")
@@ -54,6 +61,7 @@ def test_code_that_the_phone_takes_ends_in_a_running_link(world: PlayedStack, nu
     assert (linked["phone"], linked["qr"], linked["pairingCode"]) == (NUMBER, None, None)
     assert world.phone.linked[-1:] == [jid]
     assert world.find("workers.pairing") == []
+    assert any("has taken the link" in reason for reason in reasons(world, before)), "told while chats are waited for"
     assert_works(world, numbers.next())
 
 

@@ -122,6 +122,11 @@ async def test_what_is_shown(store: Database) -> None:
     assert "boton connections" in to_view(connection, asked).line
     coded = replace(asked, code="QG4X-CMR2", expires_at=utc_now() + timedelta(minutes=1))
     assert "QG4X-CMR2" in str(to_view(connection, coded).code)
+    taken = replace(coded, code=None)
+    assert to_view(connection, taken).code is None
+    assert "has taken the link" in to_view(connection, taken).line
+    late = replace(taken, expires_at=utc_now() - timedelta(minutes=1))
+    assert "boton connections" in to_view(connection, late).line
     assert exit_code(connection) is None
     assert exit_code(replace(connection, active=False)) == 1
     epoch, _ = await SqlPairingStore(store).begin_pairing(connection.id)

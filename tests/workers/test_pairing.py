@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from sqlalchemy.exc import OperationalError
 
 from boton.clock import utc_now
 from boton.domain.connections import Connection, ConnectionStatus, Gateway
@@ -91,8 +92,8 @@ class Phone:
         return self._then
 
 
-def a_step(*, qr: str | None = None, code: str | None = None) -> PairingStep:
-    return PairingStep(qr=qr, code=code, expires_at=utc_now() + timedelta(seconds=60))
+def a_step(*, qr: str | None = None, code: str | None = None, scanned: bool = False) -> PairingStep:
+    return PairingStep(qr=qr, code=code, scanned=scanned, expires_at=utc_now() + timedelta(seconds=60))
 
 
 def paired(phone: str = PHONE) -> Paired:
@@ -117,6 +118,30 @@ async def test_newest_qr_is_shown_while_nobody_scans(desk: Desk) -> None:
     assert await desk.shown(connection_id) == ("2@two", None)
     running.cancel()
     await asyncio.wait({running})
+
+
+async def test_phone_that_has_taken_the_link_is_to_scan_nothing_more(desk: Desk) -> None:
+    phone = Phone(a_step(qr="2@one"), a_step(scanned=True), then=None)
+    connection_id = await desk.ask()
+    running = asyncio.create_task(desk.run(connection_id, phone))
+    await asyncio.wait_for(phone.told.wait(), 10)
+    assert await desk.shown(connection_id) == (None, None)
+    connection = await desk.fetch()
+    assert connection.status is ConnectionStatus.LINKING
+    assert "has taken the link" in str(connection.reason)
+    running.cancel()
+    await asyncio.wait({running})
+
+
+async def test_store_that_cannot_be_told_of_the_scan_keeps_nobody_from_being_linked(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object, **__: object) -> None:
+        raise OperationalError("", {}, Exception("away"))
+
+    monkeypatch.setattr(desk.pairing, "record_step", away)
+    await desk.run(await desk.ask(), Phone(a_step(scanned=True), then=paired()))
+    assert (await desk.fetch()).status is ConnectionStatus.CONNECTING
 
 
 async def test_code_is_asked_for_the_wanted_phone(desk: Desk) -> None:
