@@ -11,6 +11,7 @@ from fastapi import APIRouter
 from starlette.responses import RedirectResponse, Response
 
 from api import linking
+from api.dashboard import words
 from api.dashboard.forms import Form, LoggedIn, SignedForm
 from api.dashboard.rendering import render_page
 from api.deps import Deps, Starting
@@ -80,8 +81,12 @@ async def link(form: Form, services: Deps, launcher: Starting) -> Response:
     try:
         wanted = linking.to_request(_read(form), services)
         await linking.link(services, launcher, business_id, wanted)
-    except (Invalid, Conflict) as error:
-        return await _show(services, form.session, business_id, problem=error.detail)
+    except Invalid as error:
+        wrong_phone = any(path == "phone" for path, _ in error.errors)
+        problem = words.PHONE_EXPECTED if wrong_phone else words.OTHER_FORM
+        return await _show(services, form.session, business_id, problem=problem)
+    except Conflict:
+        return await _show(services, form.session, business_id, problem=words.PHONE_TAKEN)
     return _show_again(form)
 
 
@@ -107,8 +112,8 @@ async def resume(form: Form, services: Deps) -> Response:
     business_id = form.fields.get("business", "")
     try:
         await services.holds.resume(await services.holds.list_held(business_id), services.now())
-    except Conflict as error:
-        return await _show(services, form.session, business_id, problem=error.detail)
+    except Conflict:
+        return await _show(services, form.session, business_id, problem=words.NO_NUMBER)
     return _show_again(form)
 
 

@@ -179,9 +179,7 @@ def test_phone_is_linked_on_the_page_of_the_number(page: Page, shared: Stack, tm
     assert_fits(page)
     page.screenshot(path=tmp_path / f"code-{width}.png", full_page=True)
     page.on("dialog", lambda dialog: dialog.accept())
-    section.get_by_role("button", name="Cerrar sesión").or_(
-        section.get_by_role("button", name="Cancelar la vinculación")
-    ).click()
+    section.get_by_role("button", name="Quitar el número").click()
     expect(section.get_by_text("Sin número")).to_be_visible()
 
 

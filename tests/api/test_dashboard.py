@@ -11,9 +11,11 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from api.dashboard import words
 from api.dashboard.admin import PASSWORD_KEY, AdminAccess, GuessBrake
 from api.main import create_app
 from api.services import Services
+from boton.domain.connections import ConnectionStatus
 from boton.passwords import hash_password
 from boton.store.connections import SqlConnectionStore
 from boton.store.engine import Database
@@ -246,7 +248,7 @@ async def test_number_is_switched_and_what_waits_is_decided_on_the_page(
     sends = [(await tenant.post("/send", {"to": f"549111234{n:04}", "message": "x"})).json()["id"] for n in range(2)]
     page = await post_number(browser, tenant, "link", gateway="simulator", phone="+54 9 11 5000-0002")
     assert "+5491150000002" in page.text
-    assert "2 envíos" in page.text
+    assert "2 envíos, 0 recordatorios" in page.text
     assert "Retomar todo" in page.text
     page = await post_number(browser, tenant, "resume")
     assert "Retomar todo" not in page.text
@@ -261,10 +263,10 @@ async def test_number_is_switched_and_what_waits_is_decided_on_the_page(
 @pytest.mark.parametrize(
     ("fields", "told"),
     [
-        ({"gateway": "whatsapp", "method": "code", "phone": "12"}, "phone"),
-        ({"gateway": "whatsapp", "method": "code"}, "phone"),
-        ({"gateway": "telegram"}, "not from this page"),
-        ({"gateway": "whatsapp", "method": "sms"}, "not from this page"),
+        ({"gateway": "whatsapp", "method": "code", "phone": "12"}, words.PHONE_EXPECTED),
+        ({"gateway": "whatsapp", "method": "code"}, words.PHONE_EXPECTED),
+        ({"gateway": "telegram"}, words.OTHER_FORM),
+        ({"gateway": "whatsapp", "method": "sms"}, words.OTHER_FORM),
     ],
 )
 async def test_wrong_phone_is_told_on_the_page(
@@ -275,6 +277,31 @@ async def test_wrong_phone_is_told_on_the_page(
     assert page.status_code == 409
     assert told in page.text
     assert "Conectado" in page.text
+
+
+async def test_phone_of_another_business_is_told_on_the_page(
+    browser: httpx.AsyncClient, tenant: Tenant, stranger: Tenant
+) -> None:
+    await log_in(browser)
+    page = await post_number(browser, tenant, "link", gateway="simulator", phone=str(stranger.connection.phone))
+    assert page.status_code == 409
+    assert words.PHONE_TAKEN in page.text
+
+
+@pytest.mark.parametrize("status", ConnectionStatus)
+async def test_page_tells_in_one_language_how_a_number_stands(
+    browser: httpx.AsyncClient, tenant: Tenant, store: Database, status: ConnectionStatus
+) -> None:
+    """What the API says beside it is marked as the other language that it is."""
+    await log_in(browser)
+    connections, now = SqlConnectionStore(store), tenant.clock()
+    epoch = await connections.raise_epoch(tenant.connection.id, now)
+    await connections.record_status(tenant.connection.id, epoch, status, "why, in English", now)
+    for path in ("/", f"/dashboard/connection?business={tenant.business.id}"):
+        page = (await browser.get(path)).text
+        assert words.CONNECTIONS[status] in page
+        assert words.NEXT_STEPS[status] in page
+        assert "why, in English" not in page.replace('<small lang="en">why, in English</small>', "")
 
 
 async def test_number_of_an_unknown_business_and_without_a_session(
