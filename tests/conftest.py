@@ -20,6 +20,8 @@ from boton.store.migrate import migrate
 
 _numbers = count(1)
 
+_NOWHERE = "http://127.0.0.1:9"
+
 
 def pytest_xdist_auto_num_workers() -> int:
     """Half of the time a test waits for what others do."""
@@ -35,6 +37,15 @@ def _longest(item: pytest.Item) -> float:
     """Seconds that it may take."""
     limit = item.get_closest_marker("timeout")
     return float(limit.args[0]) if limit is not None else 0.0
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_whatsapp() -> Iterator[None]:
+    """No test reaches WhatsApp, on no machine: the library goes through a proxy that is not there, or is played."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("https_proxy", raising=False)
+        patch.setenv("HTTPS_PROXY", _NOWHERE)
+        yield
 
 
 @pytest.fixture(scope="session")

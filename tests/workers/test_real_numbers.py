@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-import pytest
 import pytest_asyncio
 
 from activities.holding import HoldEnded
@@ -21,13 +20,10 @@ from tests.workers.conftest import World
 from workers.links import Links
 from workers.running import ENDED
 
-_NOWHERE = "http://127.0.0.1:9"
-
 
 @pytest_asyncio.fixture
-async def real(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+async def real(world: World) -> World:
     """A second business, whose number is on WhatsApp."""
-    monkeypatch.setenv("HTTPS_PROXY", _NOWHERE)
     business = await SqlBusinessStore(world.database).create_business("Otro", bot_new_chats=True, now=NOW)
     connections = SqlConnectionStore(world.database)
     connection = await connections.create_connection(business.id, Gateway.WHATSAPP, "5491138620812", NOW)
