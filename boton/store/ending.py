@@ -54,6 +54,13 @@ def lock_sends(session: Session, sends: ColumnElement[bool]) -> list[SendRow]:
     return list(rows)
 
 
+def lock_sends_ahead(session: Session, sends: ColumnElement[bool]) -> None:
+    """The same for any number of them, which need not be read. SQLite has one writer, and locks no rows."""
+    if session.get_bind().dialect.name != "sqlite":
+        ids = select(col(SendRow.id)).where(sends).order_by(col(SendRow.id))
+        session.execute(ids.with_for_update(key_share=True))
+
+
 def pause(send: SendRow) -> None:
     """Pausing twice changes nothing. Raises Conflict when it has ended."""
     _check_not_over(send, "paused")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from sqlmodel import Session
+from sqlalchemy import bindparam, select
+from sqlmodel import Session, col
 
 from boton.domain.events import EventType, NewEvent
 from boton.domain.pacing import QuietHours, to_quiet_hours
@@ -15,11 +16,12 @@ from boton.domain.sends import NewRecipient, NewSend, Send, SendCategory, SendKi
 from boton.errors import Conflict, NotFound
 from boton.ports import Advanced
 from boton.store.accepting import KnownChat
+from boton.store.asking import ask
 from boton.store.events import append_events
 from boton.store.numbers import Number, fetch_active
 from boton.store.reminder_rows import fetch_scheduled, lock_reminder, planned_rows, to_timing
 from boton.store.sends import prepare_send, store_send
-from boton.store.tables import BusinessRow, ChatRow, FiringRow, ReminderRow
+from boton.store.tables import BusinessRow, ChatRow, ConnectionRow, FiringRow, ReminderRow
 
 _CONNECTION_AGAIN = timedelta(minutes=1)
 
@@ -50,6 +52,7 @@ def look(session: Session, reminder_id: str, now: datetime) -> Sight:
 
 def advance(session: Session, reminder_id: str, sight: Sight, now: datetime) -> Advanced | None:
     """Fires what is due. None: it was moved since it was seen. Raises NotFound."""
+    ask(session, _NUMBER, id=reminder_id)
     row = lock_reminder(session, reminder_id)
     if row.status != ReminderStatus.SCHEDULED or row.hold is not None:
         row.next_step_at = None
@@ -59,6 +62,17 @@ def advance(session: Session, reminder_id: str, sight: Sight, now: datetime) -> 
     if row.next_at is None or row.next_at > now:
         return _go_on(session, row, now)
     return _fire_due(session, row, sight, now)
+
+
+_NUMBER = (
+    select(col(ConnectionRow.id))
+    .join(ReminderRow, col(ReminderRow.business_id) == col(ConnectionRow.business_id))
+    .where(col(ReminderRow.id) == bindparam("id"), col(ConnectionRow.active))
+    .with_for_update(key_share=True, read=True, of=ConnectionRow)
+)
+"""The number is locked before the reminder: whoever gives it up has it when it comes for the reminders, and lost every
+deadlock while many fired (measured).
+"""
 
 
 def _fire_due(session: Session, row: ReminderRow, sight: Sight, now: datetime) -> Advanced:

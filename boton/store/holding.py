@@ -120,7 +120,8 @@ def _free(session: Session, turn: TurnRow) -> None:
 def leave_in_flight(session: Session, why: MessageError, now: datetime, *those: Those) -> list[NewEvent]:
     """A link asks the gateway what became of it: sent or failed, never queued again. The events that tell it."""
     sending = select(MessageRow).where(IN_FLIGHT, col(MessageRow.status) == MessageStatus.SENDING.value, *those)
-    return [event for row in session.scalars(sending).all() for event in move(row, MessageStatus.UNCONFIRMED, now, why)]
+    locked = sending.order_by(col(MessageRow.id)).with_for_update(key_share=True)
+    return [event for row in session.scalars(locked).all() for event in move(row, MessageStatus.UNCONFIRMED, now, why)]
 
 
 def _outrank(session: Session, now: datetime) -> None:

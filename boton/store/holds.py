@@ -5,6 +5,7 @@ gone to another number, what was queued for the old one. Resumed, it goes over t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -15,6 +16,7 @@ from sqlmodel import Session, col
 from boton.domain.chats import AnswerDecision
 from boton.domain.holds import RESTORED, SWITCHED, Held, HeldKind
 from boton.domain.messages import MessageStatus
+from boton.errors import Conflict
 from boton.ports import Page
 from boton.store.columns import UtcDateTime
 from boton.store.engine import Database
@@ -22,6 +24,7 @@ from boton.store.meta import RESTORED_KEY
 from boton.store.numbers import fetch_active
 from boton.store.reminders import SqlReminderStore
 from boton.store.sends import SqlSendStore
+from boton.store.steps import lock_ahead
 from boton.store.tables import SUSPENDED, UNFINISHED, ChatRow, ConnectionRow, MessageRow, MetaRow, ReminderRow, SendRow
 
 _Rows = Select[*tuple[Any, ...]]
@@ -55,17 +58,20 @@ class SqlHoldStore:
         """
         await self._db.read(lambda session: _check_numbers(session, held))
         for send in _of_kind(held, HeldKind.SEND):
-            await self._sends.resume_send(send.business_id, send.id, now)
+            with suppress(Conflict):  # it has ended since it was listed
+                await self._sends.resume_send(send.business_id, send.id, now)
         await self._change(held, HeldKind.SEND, partial(_hurry, now))
         await self._change(held, HeldKind.REMINDER, partial(_resume_reminders, now))
         await self._change(held, HeldKind.CHAT, partial(_resume_answers, now))
 
     async def cancel(self, held: Sequence[Held], now: datetime) -> None:
-        """None of it is ever sent, nor answered. Raises Conflict."""
+        """None of it is ever sent, nor answered, but for what has ended since it was listed."""
         for send in _of_kind(held, HeldKind.SEND):
-            await self._sends.cancel_send(send.business_id, send.id, now)
+            with suppress(Conflict):
+                await self._sends.cancel_send(send.business_id, send.id, now)
         for reminder in _of_kind(held, HeldKind.REMINDER):
-            await self._cancel_reminder(reminder, now)
+            with suppress(Conflict):
+                await self._cancel_reminder(reminder, now)
         await self._change(held, HeldKind.CHAT, partial(_decide, AnswerDecision.RESTORED))
 
     async def _cancel_reminder(self, held: Held, now: datetime) -> None:
@@ -211,12 +217,13 @@ def _number_of(row: type[ReminderRow]) -> ScalarSelect[str]:
 
 
 def _resume_answers(now: datetime, ids: Sequence[str], session: Session) -> None:
-    """The chats first: whoever changes a message of a chat has locked the chat before."""
-    _run(session, update(ChatRow).where(col(ChatRow.id).in_(ids)).values(next_step_at=now - _OVERDUE))
     _decide(AnswerDecision.DUE, ids, session)
+    _run(session, update(ChatRow).where(col(ChatRow.id).in_(ids)).values(next_step_at=now - _OVERDUE))
 
 
 def _decide(answer: AnswerDecision, ids: Sequence[str], session: Session) -> None:
+    """The chats first: whoever changes a message of a chat has locked the chat before."""
+    lock_ahead(session, col(ChatRow.id).in_(ids))
     _run(session, update(MessageRow).where(SUSPENDED, col(MessageRow.chat_id).in_(ids)).values(answer=answer.value))
 
 

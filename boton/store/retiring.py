@@ -14,7 +14,7 @@ from boton.domain.holds import SWITCHED
 from boton.domain.messages import MessageError, MessageStatus
 from boton.store import holding
 from boton.store.connections import change_status
-from boton.store.ending import lock_sends
+from boton.store.ending import lock_sends_ahead
 from boton.store.events import append_events
 from boton.store.numbers import fetch_active
 from boton.store.steps import lock_ahead
@@ -63,7 +63,7 @@ def _hold_queue(session: Session, connection_id: str, now: datetime) -> None:
     in the order in which claims lock.
     """
     of_send, of_message = col(SendRow.connection_id) == connection_id, col(MessageRow.connection_id) == connection_id
-    lock_sends(session, of_send & UNFINISHED)
+    lock_sends_ahead(session, of_send & UNFINISHED)
     lock_ahead(session, col(ChatRow.id).in_(_chats_owed(of_message)))
     holding.hold_sends(session, SWITCHED, of_send)
     holding.hold_reminders(session, SWITCHED, col(ReminderRow.connection_id) == connection_id)

@@ -13,7 +13,7 @@ from boton.domain.messages import HELD_BY_HUMAN, MessageKind, MessageStatus
 from boton.store.asking import ask
 from boton.store.inserts import table_of
 from boton.store.steps import move
-from boton.store.tables import DRAFTED, DUE, BusinessRow, ChatRow, MessageRow
+from boton.store.tables import DRAFTED, DUE, SUSPENDED, BusinessRow, ChatRow, MessageRow
 
 
 def take_over(session: Session, chat: ChatRow, at: datetime, now: datetime) -> list[NewEvent]:
@@ -33,9 +33,10 @@ def take_over(session: Session, chat: ChatRow, at: datetime, now: datetime) -> l
 
 
 _MESSAGE = table_of(MessageRow)
-_LEAVE_TO_HUMAN = (
-    update(_MESSAGE).where(_MESSAGE.c.chat_id == bindparam("of_chat"), DUE).values(answer=AnswerDecision.HELD.value)
-)
+_LEAVE_TO_HUMAN = [
+    update(_MESSAGE).where(_MESSAGE.c.chat_id == bindparam("of_chat"), waits).values(answer=AnswerDecision.HELD.value)
+    for waits in (DUE, SUSPENDED)
+]
 _DRAFTS = (
     select(MessageRow)
     .where(
@@ -51,7 +52,8 @@ _DRAFTS = (
 
 def silence_bot(session: Session, chat: ChatRow, now: datetime) -> None:
     """The human has dealt with what is there: it is answered neither now nor once the chat is the bot's again."""
-    ask(session, _LEAVE_TO_HUMAN, of_chat=chat.id)
+    for statement in _LEAVE_TO_HUMAN:
+        ask(session, statement, of_chat=chat.id)
     for row in session.scalars(_DRAFTS, {"chat_id": chat.id}):
         move(row, MessageStatus.CANCELLED, now, HELD_BY_HUMAN)
 

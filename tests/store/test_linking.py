@@ -26,7 +26,7 @@ from boton.store.pairing import SqlPairingStore
 from boton.store.reminders import SqlReminderStore
 from boton.store.tables import ConnectionRow, FollowUpRow, MessageRow, PairingRow, ReminderRow, SendRow
 from tests.store.builders import NOW, at
-from tests.store.stage import NUMBER, OTHER, Stage, incoming, minutes, not_sent, numbers, sent, set_stage
+from tests.store.stage import NUMBER, OTHER, Stage, incoming, minutes, not_sent, numbers, sent, set_stage, typed
 
 PHONE = "5491150000001"
 BY_QR = LinkRequest(gateway=Gateway.WHATSAPP)
@@ -497,6 +497,33 @@ async def test_what_the_bot_owes_is_held_and_resumed_over_the_new_number(databas
         draft = await phone.answer(number)
         assert (await phone.message(draft)).connection_id == phone.connection.id
         assert (await phone.undelivered(number))[0] == phone.connection.id
+
+
+async def test_what_a_human_has_answered_over_the_new_number_is_held_no_more(database: Database) -> None:
+    stage = await set_stage(database, bot_new_chats=True)
+    await stage.receive(incoming("¿cuánto sale?"))
+    phone = await switched(stage)
+    await phone.receive(typed("Sale 100.", when=at(60)), now=at(60))
+    assert await SqlHoldStore(database).list_held() == []
+    assert (await stage.messages())[0].answer == AnswerDecision.HELD.value
+
+
+@pytest.mark.parametrize("decide", [SqlHoldStore.resume, SqlHoldStore.cancel], ids=["resumed", "cancelled"])
+async def test_what_ended_since_it_was_listed_stops_no_other(database: Database, decide: Any) -> None:
+    """Two do it at once, or one again who got no answer."""
+    stage = await set_stage(database)
+    ended, other = await stage.accept(), await stage.accept(OTHER)
+    phone = await switched(stage)
+    holds = SqlHoldStore(database)
+    held = await holds.list_held()
+    await stage.sends.resume_send(stage.business.id, ended.send.id, NOW)
+    await phone.record(sent(await phone.claim(ended.send.id)))
+    assert await phone.advance(ended.send.id) == Idle(why="done")
+    await decide(holds, held, NOW)
+    assert await holds.list_held() == []
+    assert (await stage.sends.fetch_send(stage.business.id, ended.send.id)).status is SendStatus.FINISHED
+    left = await stage.sends.fetch_send(stage.business.id, other.send.id)
+    assert left.status is (SendStatus.QUEUED if decide is SqlHoldStore.resume else SendStatus.CANCELLED)
 
 
 async def test_turn_that_was_being_written_says_nothing(database: Database) -> None:

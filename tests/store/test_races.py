@@ -29,6 +29,7 @@ from boton.errors import Conflict, StaleEpoch
 from boton.ports import Idle, Page
 from boton.store.engine import Database, Work, open_database
 from boton.store.events import append_events
+from boton.store.holds import SqlHoldStore
 from boton.store.linking import SqlLinkingStore
 from boton.store.reminders import SqlReminderStore
 from boton.store.tables import ChatRow, SendRow, TurnRow
@@ -663,6 +664,20 @@ async def test_contacts_whom_a_send_introduces_are_locked_in_one_order(two: Two)
     assert (await two.quick.chat(low_number)).known
 
 
+@pytest.mark.parametrize("decide", [SqlHoldStore.resume, SqlHoldStore.cancel], ids=["resumed", "cancelled"])
+async def test_held_answers_are_decided_on_in_one_order_of_their_chats(two: Two, decide: Any) -> None:
+    (low, low_number), (high, high_number) = await _two_chats(two.quick)
+    await two.quick.receive(incoming(number=high_number))
+    await two.quick.receive(incoming(number=low_number))
+    await _log_out(two.quick)
+    phone, linking = two.quick.connection.phone, SqlLinkingStore(two.quick.database)
+    again = LinkRequest(gateway=Gateway.SIMULATOR, phone=phone)
+    await linking.link(two.quick.business.id, again, NOW, lambda *_: {})
+    holds = SqlHoldStore(two.quick.database)
+    await _takes_in_order(two, low, high, decide(holds, await holds.list_held(), NOW))
+    assert await holds.list_held() == []
+
+
 # -------------------------------------------------------------------- giving a number up
 
 
@@ -700,6 +715,29 @@ async def test_draft_of_a_turn_that_closed_just_before_is_taken_back(two: Two) -
     await two.race(two.slow.say(brief, "¡Hola!"), _log_out(two.quick))
     drafts = [row.status for row in await two.quick.messages() if row.direction == "outgoing"]
     assert drafts == [MessageStatus.CANCELLED.value]
+
+
+async def test_number_is_given_up_although_a_reminder_fires(two: Two) -> None:
+    """A firing that has its reminder has its number: whoever gives that up waits for it, and holds nothing."""
+    reminder_id = await _remind(two.quick)
+    async with await psycopg.AsyncConnection.connect(two.url) as other:
+        await other.execute("SELECT 1 FROM reminder WHERE id = %s FOR NO KEY UPDATE", [reminder_id])
+        firing = asyncio.create_task(SqlReminderStore(two.quick.database).advance_reminder(reminder_id, at(61)))
+        await two.until_one_waits(firing)
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            await other.execute("SELECT 1 FROM connection WHERE id = %s FOR UPDATE NOWAIT", [two.quick.connection.id])
+        await other.rollback()
+        assert (await firing).send is not None
+
+
+async def test_what_a_link_records_at_last_stays_though_it_was_given_up_for_lost(two: Two) -> None:
+    accepted = await two.quick.accept()
+    attempt = await two.quick.claim(accepted.send.id)
+    await _log_out(two.quick)
+    late = at(600)
+    await two.race(two.slow.record(sent(attempt, now=late), now=late), two.quick.work.settle_left_behind(late))
+    assert await two.quick.status(accepted) is MessageStatus.SENT
+    assert await two.quick.statuses_told() == []
 
 
 async def test_two_who_link_at_once_take_turns(two: Two) -> None:
@@ -851,16 +889,23 @@ async def test_merge_waits_for_a_message_that_comes_in_and_takes_it_along(two: T
 
 async def test_reminder_that_fires_beside_a_merge_is_the_chats_that_is_left(two: Two) -> None:
     await _two_chats_of_one(two.quick)
+    reminder_id = await _remind(two.quick)
+    reminders = SqlReminderStore(two.quick.database)
+    await two.race(two.slow.receive(_proof()), reminders.advance_reminder(reminder_id, at(61)))
+    assert await _is_one(two.quick)
+    assert [row.kind for row in await two.quick.messages()].count("reminder") == 1
+
+
+async def _remind(stage: Stage) -> str:
+    """The id of a reminder that is due in a minute."""
     new = NewReminder(
-        business_id=two.quick.business.id,
+        business_id=stage.business.id,
         recipient=NewRecipient(to=NUMBER, jid=jid_of(NUMBER), text="mañana"),
         kind=SendKind.MESSAGE,
         timing=Timing(starts_at=at(60)),
         plan=Plan(firings=(Planned(at=at(60), expires_at=at(3600)),)),
         accepted_at=NOW,
     )
-    reminders = SqlReminderStore(two.quick.database)
-    accepted = await reminders.accept_reminder(new, lambda _: {})
-    await two.race(two.slow.receive(_proof()), reminders.advance_reminder(accepted.reminder.id, at(61)))
-    assert await _is_one(two.quick)
-    assert [row.kind for row in await two.quick.messages()].count("reminder") == 1
+    accepted = await SqlReminderStore(stage.database).accept_reminder(new, lambda _: {})
+    assert accepted.reminder is not None
+    return accepted.reminder.id
