@@ -53,7 +53,7 @@ class Premises:
             cursor = said[-1].cursor
         texts: dict[str, list[str]] = {}
         for row in await self._stage.messages():
-            texts.setdefault(row.jid, []).append(row.text)
+            texts.setdefault(str(row.jid), []).append(str(row.text))
         return texts
 
 
