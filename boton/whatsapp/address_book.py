@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from sqlalchemy import Engine, bindparam, delete, select, text
 
-from boton.domain.jid import LID_SERVER, PHONE_SERVER, parse_jid, spellings
+from boton.domain.jid import LID_SERVER, PHONE_SERVER, is_person, parse_jid, spellings
 from boton.whatsapp.own_tables import ADDRESSES
 
 
@@ -31,17 +31,16 @@ class AddressBook:
         return self.find_canonical(jid)
 
     def find_canonical(self, jid: str) -> str | None:
-        """How WhatsApp itself calls whom we call so."""
+        """How WhatsApp itself calls whom we call so. A note that is no JID is none: sending there would hang."""
         with self._engine.connect() as sql:
             these = {"of": self._connection_id, "called": jid}
             found: str | None = sql.execute(_CANONICAL, these).scalar_one_or_none()
-        return found
+        return found if found is not None and is_person(found) else None
 
     def note_canonical(self, jid: str, canonical: str) -> None:
-        self.forget(jid)
+        """Two who looked the same number up may tell it at once."""
         with self._engine.begin() as sql:
-            row = {"connection_id": self._connection_id, "jid": jid, "canonical": canonical}
-            sql.execute(ADDRESSES.insert().values(**row))
+            sql.execute(_FOUND, {"of": self._connection_id, "called": jid, "canonical": canonical})
 
     def forget(self, jid: str) -> None:
         with self._engine.begin() as sql:
@@ -72,6 +71,10 @@ class AddressBook:
 _OURS = ADDRESSES.c.connection_id == bindparam("of")
 _CANONICAL = select(ADDRESSES.c.canonical).where(_OURS, ADDRESSES.c.jid == bindparam("called"))
 _FORGET = delete(ADDRESSES).where(_OURS, ADDRESSES.c.jid == bindparam("called"))
+_FOUND = text(
+    "INSERT INTO boton_addresses (connection_id, jid, canonical) VALUES (:of, :called, :canonical) "
+    "ON CONFLICT (connection_id, jid) DO UPDATE SET canonical = excluded.canonical"
+)
 _ASKED = select(ADDRESSES.c.jid).where(_OURS, ADDRESSES.c.canonical == bindparam("lid")).limit(1)
 _LEARNT = text(
     "SELECT boton_recipients.jid FROM whatsmeow_lid_map JOIN boton_recipients ON boton_recipients.jid = pn || :server "

@@ -21,6 +21,15 @@ HISTORY = 13
 _PER_CHAT = 20
 """So many messages of each chat are taken over from the phone's history."""
 
+_LONGEST_ID = 200
+"""Characters of a message's id that are kept: its sender chooses it, and a store's index holds no endless one."""
+
+_IDS_AT_ONCE = 500
+"""Of a receipt, which may bear any number."""
+
+_LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+"""Taken for any time that is later: nothing can be counted from the end of all years."""
+
 
 class Knowledge(Protocol):
     """What is known beside the event."""
@@ -80,7 +89,7 @@ def _is_for_us(event: Any) -> bool:
 
 def _strip_history(event: Any) -> bytes:
     """Chats with persons, their newest messages."""
-    persons = [chat for chat in event.Data.conversations if _server(chat.ID) in _PERSONS]
+    persons = [chat for chat in event.Data.conversations if _names_person(_without_device(chat.ID))]
     for chat in persons:
         del chat.messages[_PER_CHAT:]  # newest first
     kept = [type(chat).FromString(chat.SerializeToString()) for chat in persons]
@@ -95,7 +104,7 @@ def _strip_history(event: Any) -> bytes:
 def read_proofs(event: Any) -> Sequence[str]:
     """Ids of our messages that a receipt proves WhatsApp to have."""
     if event.DESCRIPTOR.name == "Receipt" and _receipt_name(event) in _PROVING:
-        return tuple(event.MessageIDs)
+        return _ids(event)
     return ()
 
 
@@ -124,7 +133,7 @@ def _to_inbound(info: Any, content: Content, known: Knowledge, suffix: str = "",
     if not jids:
         return None
     return Inbound(
-        whatsapp_id=info.ID + suffix,
+        whatsapp_id=info.ID[:_LONGEST_ID] + suffix,
         jid=jids[0],
         also_known_as=jids[1:],
         push_name=None if source.IsFromMe else _name(info.Pushname),
@@ -146,7 +155,7 @@ def _customer(source: Any, known: Knowledge) -> tuple[str, ...]:
 
 
 def _merge(jids: Sequence[str], known: Knowledge) -> tuple[str, ...]:
-    persons = [jid for jid in jids if _server(jid) in _PERSONS]
+    persons = [jid for jid in jids if _names_person(jid)]
     phones = [jid for jid in persons if _server(jid) == PHONE_SERVER]
     lids = [jid for jid in persons if _server(jid) == LID_SERVER]
     if not phones:
@@ -165,9 +174,14 @@ def _read_receipt(event: Any, known: Knowledge) -> Sequence[Said]:
         return ()
     if event.MessageSource.IsFromMe:
         kind = ReceiptKind.SENT  # another device of ours has it, the customer perhaps not
-    ids = tuple(event.MessageIDs)
-    at = _from_ms(event.Timestamp * 1000)
-    return (Receipt(jid=jids[0], also_known_as=jids[1:], whatsapp_ids=ids, kind=kind, at=at),)
+    ids, at = _ids(event), _from_ms(event.Timestamp * 1000)
+    pieces = [ids[start : start + _IDS_AT_ONCE] for start in range(0, len(ids), _IDS_AT_ONCE)]
+    return [Receipt(jid=jids[0], also_known_as=jids[1:], whatsapp_ids=some, kind=kind, at=at) for some in pieces]
+
+
+def _ids(receipt: Any) -> tuple[str, ...]:
+    """Those that may be of a message of ours."""
+    return tuple(id for id in receipt.MessageIDs if len(id) <= _LONGEST_ID)
 
 
 _KINDS: Mapping[str, ReceiptKind] = {
@@ -208,7 +222,7 @@ def _read_old(message: Any, jids: tuple[str, ...], name: str, known: Knowledge) 
     if content is None or not message.key.ID:
         return None
     return Inbound(
-        whatsapp_id=message.key.ID,
+        whatsapp_id=message.key.ID[:_LONGEST_ID],
         jid=jids[0],
         also_known_as=jids[1:],
         push_name=None if message.key.fromMe else _name(name or message.pushName),
@@ -241,7 +255,12 @@ def _server(jid: str) -> str:
 
 
 def _is_person(source: Any) -> bool:
-    return bool(not source.IsGroup) and source.Chat.Server in _PERSONS and source.Chat.User not in {"", "0", "status"}
+    return bool(not source.IsGroup) and _names_person(to_jid(source.Chat))
+
+
+def _names_person(jid: str) -> bool:
+    """WhatsApp's own announcements come from 0."""
+    return _server(jid) in _PERSONS and jid.partition("@")[0] not in {"", "0", "status"}
 
 
 def _name(push_name: str) -> str | None:
@@ -249,4 +268,4 @@ def _name(push_name: str) -> str | None:
 
 
 def _from_ms(milliseconds: int) -> datetime:
-    return datetime.fromtimestamp(max(0, milliseconds) / 1000, UTC)
+    return datetime.fromtimestamp(min(max(0, milliseconds) / 1000, _LATEST.timestamp()), UTC)

@@ -104,8 +104,30 @@ async def stop_raw(raw: Any) -> bool:
 
 
 def parse_event(code: int, payload: bytes) -> Any:
-    """A raw event as the library's message. Raises KeyError or DecodeError for what this version does not know."""
-    return INT_TO_EVENT[code].FromString(payload)
+    """A raw event as the library's message; its strings are text that every store can hold. Raises KeyError or
+    DecodeError for what this version does not know.
+    """
+    event = INT_TO_EVENT[code].FromString(payload)
+    _mend_texts(event)
+    return event
+
+
+def _mend_texts(message: Any) -> None:
+    """Nobody checks what a stranger calls text: what is none comes out of a protobuf as bytes, and a NUL as it is."""
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            if not field.message_type.GetOptions().map_entry:
+                for part in value if field.is_repeated else (value,):
+                    _mend_texts(part)
+        elif field.type == field.TYPE_STRING and field.is_repeated:
+            value[:] = map(_to_text, value)
+        elif field.type == field.TYPE_STRING and (isinstance(value, bytes) or "\0" in value):
+            setattr(message, field.name, _to_text(value))
+
+
+def _to_text(value: str | bytes) -> str:
+    text = value if isinstance(value, str) else value.decode(errors="replace")
+    return text.replace("\0", "")
 
 
 def to_proto(jid: str) -> Any:

@@ -272,3 +272,12 @@ def test_history_is_stripped_of_groups_and_of_all_but_the_newest() -> None:
 def test_only_a_history_is_stripped() -> None:
     about = events.info("3EB0", events.source(LID, alt=PHONE))
     assert to_keep(events.message(about, "hola"), b"raw") == b"raw"
+
+
+def test_receipt_with_thousands_of_ids_is_told_in_pieces() -> None:
+    """A store takes only so many at once."""
+    ids = [f"3EB0{number}" for number in range(1200)]
+    said = read_event(events.receipt(events.source(LID, alt=PHONE), ids), Known())
+    pieces = [one.whatsapp_ids for one in said if isinstance(one, Receipt)]
+    assert [len(piece) for piece in pieces] == [500, 500, 200]
+    assert [id for piece in pieces for id in piece] == ids

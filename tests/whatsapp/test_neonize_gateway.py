@@ -916,6 +916,24 @@ async def test_stale_address_is_looked_up_anew_once(world: NeonizeWorld, gateway
     assert len(world.network.asked) == 2
 
 
+async def test_number_that_many_look_up_at_once_is_found_by_all(world: NeonizeWorld, gateway: NeonizeGateway) -> None:
+    customer = world.new_customer()
+    world.set_faults(latencyMs=50)
+    found = await asyncio.gather(*(gateway.find_on_whatsapp(customer) for _ in range(10)))
+    assert len(set(found)) == 1
+
+
+async def test_note_that_is_no_jid_hangs_no_send(world: NeonizeWorld, gateway: NeonizeGateway) -> None:
+    customer = world.new_customer()
+    with world.store.engine(world.connection_id).begin() as sql:
+        broken = {"of": world.connection_id, "jid": customer}
+        sql.execute(text("INSERT INTO boton_addresses VALUES (:of, :jid, '1:x@lid')"), broken)
+
+    await gateway.send_text(attempt_for(customer))
+
+    assert world.received(customer) == ["hola"]
+
+
 async def test_refusal_of_the_number_is_not_tried_again(
     played: NeonizeNetwork, world: NeonizeWorld, gateway: NeonizeGateway
 ) -> None:
