@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from boton.domain.gateway import Attempt, GatewayEvent, Outcome, Sent
 from boton.domain.jid import LID_SERVER
-from boton.errors import ConnectionAway, OutcomeUnknown, RecipientRefused, SendError
+from boton.errors import ConnectionAway, OutcomeUnknown, RecipientRefused, RefusedForNow, SendError
 from boton.whatsapp.device_store import DeviceStore
 from boton.whatsapp.neonize_client import CallFailed, NeonizeClient, Wedged
 from boton.whatsapp.number import Number
@@ -129,10 +129,13 @@ class NeonizeGateway:
                 await ask_store(partial(number.addresses.forget, address))
             if not deserves_fresh_address(error, known):
                 raise
-            fresh = await self._look_up(client, number, address)
-            if error.code == NOT_ON_WHATSAPP and fresh in {None, address}:
+            try:
+                fresh = await self._look_up(client, number, address)
+            except ConnectionAway:  # it counts as a refusal all the same: not to be tried as often as after a cut
+                raise RefusedForNow(error.detail) from None
+            if fresh is None or (error.code == NOT_ON_WHATSAPP and fresh == address):
                 raise
-        return await self._send(client, number, attempt, fresh or address)
+        return await self._send(client, number, attempt, fresh)
 
     async def _send(self, client: NeonizeClient, number: Number, attempt: Attempt, address: str) -> Sent:
         message = to_message(attempt, number.attempts.to_secret(attempt))

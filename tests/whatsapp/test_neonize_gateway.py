@@ -19,6 +19,7 @@ from boton.errors import (
     OutcomeUnknown,
     ProcessSpent,
     RecipientRefused,
+    RefusedForNow,
     SessionReplaced,
 )
 from boton.whatsapp.line import Line
@@ -914,6 +915,35 @@ async def test_stale_address_is_looked_up_anew_once(world: NeonizeWorld, gateway
 
     assert refusal.value.code == "refused_479"
     assert len(world.network.asked) == 2
+
+
+async def test_refused_message_whose_address_cannot_be_looked_up_counts_as_refused(
+    world: NeonizeWorld, gateway: NeonizeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that is away would have it sent again at once, as long as look-ups fail."""
+
+    def fail(*_: object) -> str:
+        raise Refusal("info query returned status 503")
+
+    customer = world.new_customer()
+    monkeypatch.setattr(world.network, "look_up", fail)
+    world.set_faults(rejectRate=1.0, rejectCode=479)
+    with pytest.raises(RefusedForNow):
+        await gateway.send_text(attempt_for(customer))
+
+
+async def test_refused_message_to_somebody_who_left_whatsapp_is_not_sent_to_the_old_address(
+    world: NeonizeWorld, gateway: NeonizeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    customer = world.new_customer()
+    assert await gateway.find_on_whatsapp(customer)
+    monkeypatch.setattr(world.network, "look_up", lambda *_: None)
+    tried: list[str] = []
+    monkeypatch.setattr(world.network, "_happens", lambda rate: rate == "rejectRate" and not tried.append(rate))
+    world.network.faults = {"rejectCode": 479}
+    with pytest.raises(RecipientRefused):
+        await gateway.send_text(attempt_for(customer))
+    assert tried == ["rejectRate"]
 
 
 async def test_number_that_many_look_up_at_once_is_found_by_all(world: NeonizeWorld, gateway: NeonizeGateway) -> None:
