@@ -833,19 +833,23 @@ async def test_text_goes_out_exactly_as_written(world: NeonizeWorld, gateway: Ne
     assert world.received(customer) == [words]
 
 
-async def test_canonical_jid_is_asked_for_once_and_used(world: NeonizeWorld, gateway: NeonizeGateway) -> None:
-    """Argentina: we say 54 11, WhatsApp says 54 9 11; the LID stands for both."""
-    phone = world.network.add_phone("5491199990000")
-    world.network.phones["541199990000"] = phone
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [("541199990000", "5491199990000"), ("525599990000", "5215599990000")], ids=["ar", "mx"]
+)
+async def test_canonical_jid_is_asked_for_once_and_used(
+    world: NeonizeWorld, gateway: NeonizeGateway, ours: str, theirs: str
+) -> None:
+    """Argentina: we say 54 11, WhatsApp says 54 9 11 (Mexico: 52 and 52 1); the LID stands for both."""
+    phone = world.network.phones[ours] = world.network.add_phone(theirs)
+    jid = f"{ours}@s.whatsapp.net"
 
     for _ in range(2):
-        found = await gateway.find_on_whatsapp("541199990000@s.whatsapp.net")
-        assert list(found) == ["541199990000@s.whatsapp.net", phone.chat]
-    await gateway.send_text(attempt_for("541199990000@s.whatsapp.net"))
+        assert list(await gateway.find_on_whatsapp(jid)) == [jid, phone.chat]
+    await gateway.send_text(attempt_for(jid))
 
-    assert world.network.asked == ["541199990000"]
+    assert world.network.asked == [ours]
     heard = await events_until(gateway, lambda seen: bool(receipts(seen, ReceiptKind.DELIVERED)))
-    assert {event.body.jid for event in heard if isinstance(event.body, Receipt)} == {"541199990000@s.whatsapp.net"}
+    assert {event.body.jid for event in heard if isinstance(event.body, Receipt)} == {jid}
 
 
 async def test_canonical_jid_outlives_a_connection_away(world: NeonizeWorld, gateway: NeonizeGateway) -> None:
@@ -944,6 +948,7 @@ async def test_refused_message_to_somebody_who_left_whatsapp_is_not_sent_to_the_
     with pytest.raises(RecipientRefused):
         await gateway.send_text(attempt_for(customer))
     assert tried == ["rejectRate"]
+    assert not await gateway.find_on_whatsapp(customer)  # what was known of them is forgotten
 
 
 async def test_number_that_many_look_up_at_once_is_found_by_all(world: NeonizeWorld, gateway: NeonizeGateway) -> None:
