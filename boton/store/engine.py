@@ -24,7 +24,7 @@ from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, even
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlmodel import Session
 
-from boton.postgresql import PATIENCE
+from boton.postgresql import PATIENCE, TRANSACTION_ENDED, end_frozen
 
 T = TypeVar("T")
 Work = Callable[[Session], T]
@@ -43,8 +43,10 @@ _READER_CACHE_KIB = 16_000
 
 _POSTGRES_THREADS = 8
 _TRIES = 6
-_LOST_RACES = {"40001", "40P01", "23503"}
-"""Serialization, deadlock, and a row that is gone: two chats have become one meanwhile."""
+_LOST_RACES = {"40001", "40P01", "23503", TRANSACTION_ENDED}
+"""Serialization, deadlock, a row that is gone (two chats have become one meanwhile), and a transaction that was ended
+while this process was frozen.
+"""
 
 
 class Overtaken(Exception):
@@ -287,6 +289,7 @@ class _PostgresRunner:
             pool_pre_ping=True,
             connect_args=PATIENCE,
         )
+        end_frozen(self._engine)
         event.listen(self._engine, "handle_error", hide_values)
         self._reader = self._engine.execution_options(isolation_level="REPEATABLE READ")
         self._threads = ThreadPoolExecutor(_POSTGRES_THREADS, thread_name_prefix="store")

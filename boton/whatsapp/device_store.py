@@ -20,7 +20,7 @@ from sqlalchemy import Engine, create_engine, delete, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 
 from boton.domain.jid import JID
-from boton.postgresql import PATIENCE
+from boton.postgresql import FROZEN_SECONDS, PATIENCE, end_frozen
 from boton.whatsapp.own_tables import DEVICES, METADATA
 
 _SCHEMA = "whatsapp"
@@ -146,7 +146,9 @@ class DeviceStore:
     def _open_shared(self) -> Engine:
         options = PATIENCE | {"options": f"-csearch_path={_SCHEMA}"}
         url = self._url.set(drivername="postgresql+psycopg").difference_update_query(["options"])
-        return create_engine(url, connect_args=options, pool_size=2, pool_pre_ping=True, hide_parameters=True)
+        engine = create_engine(url, connect_args=options, pool_size=2, pool_pre_ping=True, hide_parameters=True)
+        end_frozen(engine)
+        return engine
 
     def _open_file(self, connection_id: str) -> Engine:
         ours, librarys = self._file(connection_id, ".boton.db"), self._file(connection_id, ".db")
@@ -176,7 +178,7 @@ def _to_library_url(url: URL) -> str:
     query: dict[str, Any] = {key: value for key, value in url.query.items() if key in _DRIVER_OPTIONS}
     if query.get("sslmode") in {None, "prefer", "allow"}:
         query["sslmode"] = "disable" if _is_near(url) else "require"
-    query["search_path"] = _SCHEMA
+    query |= {"search_path": _SCHEMA, "idle_in_transaction_session_timeout": f"{FROZEN_SECONDS}s"}
     plain = URL.create("postgres", url.username, url.password, url.host, url.port, url.database)
     return f"{plain.render_as_string(hide_password=False)}?{urlencode(query)}"
 

@@ -13,6 +13,7 @@ from sqlalchemy import event, select, text, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlmodel import Session, col
 
+from boton import postgresql
 from boton.store import engine
 from boton.store.engine import Database, open_database
 from boton.store.tables import MetaRow
@@ -362,3 +363,28 @@ async def test_writer_who_waited_in_vain_for_the_lock_is_fit_again(
     finally:
         other.close()
         await database.close()
+
+
+async def test_transaction_of_a_frozen_process_is_ended_and_run_again(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others get its locks without it; once it wakes, it reads what they wrote."""
+    monkeypatch.setattr(postgresql, "FROZEN_SECONDS", 1)
+    frozen, others = open_database(postgres_url), open_database(postgres_url)
+    await others.write(_put("a", "1"))
+    locked, awake = threading.Event(), threading.Event()
+
+    def freeze(session: Session) -> None:
+        row = session.get_one(MetaRow, "a", with_for_update=True)
+        locked.set()
+        assert awake.wait(30)
+        row.value = str(int(row.value) + 1)
+
+    freezing = asyncio.create_task(frozen.write(freeze))
+    assert await asyncio.to_thread(locked.wait, 30)
+    await asyncio.wait_for(others.write(_add_to("a", 10)), 20)
+    awake.set()
+    await freezing
+    assert await others.read(lambda session: session.get_one(MetaRow, "a").value) == "12"
+    await frozen.close()
+    await others.close()

@@ -119,19 +119,20 @@ def test_files_are_for_the_owner_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("postgresql://u:p%40@db.test/boton", "postgres://u:p%40@db.test/boton?sslmode=require&search_path=whatsapp"),
-        ("postgresql+psycopg://127.0.0.1/boton", "postgres://127.0.0.1/boton?sslmode=disable&search_path=whatsapp"),
+        ("postgresql://u:p%40@db.test/boton", "postgres://u:p%40@db.test/boton?sslmode=require"),
+        ("postgresql+psycopg://127.0.0.1/boton", "postgres://127.0.0.1/boton?sslmode=disable"),
         (
             "postgres://h/b?sslmode=verify-full&pool_min_conns=3&connect_timeout=5",
-            "postgres://h/b?connect_timeout=5&sslmode=verify-full&search_path=whatsapp",
+            "postgres://h/b?connect_timeout=5&sslmode=verify-full",
         ),
-        ("postgresql:///b?host=/run/pg", "postgres:///b?host=%2Frun%2Fpg&sslmode=disable&search_path=whatsapp"),
+        ("postgresql:///b?host=/run/pg", "postgres:///b?host=%2Frun%2Fpg&sslmode=disable"),
     ],
 )
 def test_address_for_the_librarys_driver(tmp_path: Path, url: str, expected: str) -> None:
     name = DeviceStore(tmp_path, url).library_name("con_1")
     assert name.partition("?")[0] == expected.partition("?")[0]
-    assert set(name.partition("?")[2].split("&")) == set(expected.partition("?")[2].split("&"))
+    always = {"search_path=whatsapp", "idle_in_transaction_session_timeout=20s"}
+    assert set(name.partition("?")[2].split("&")) == {*expected.partition("?")[2].split("&"), *always}
 
 
 # ------------------------------------------------------------ ownership
