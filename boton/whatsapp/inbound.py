@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any, Protocol
 
 from boton.domain.gateway import Inbound, Receipt, ReceiptKind, Typing
@@ -22,7 +23,7 @@ _PER_CHAT = 20
 """So many messages of each chat are taken over from the phone's history."""
 
 _LONGEST_ID = 200
-"""Characters of a message's id that are kept: its sender chooses it, and a store's index holds no endless one."""
+"""Characters of an id that is kept as it is: its sender chooses it, and a store's index holds no endless one."""
 
 _IDS_AT_ONCE = 500
 """Of a receipt, which may bear any number."""
@@ -133,7 +134,7 @@ def _to_inbound(info: Any, content: Content, known: Knowledge, suffix: str = "",
     if not jids:
         return None
     return Inbound(
-        whatsapp_id=info.ID[:_LONGEST_ID] + suffix,
+        whatsapp_id=_to_kept(info.ID) + suffix,
         jid=jids[0],
         also_known_as=jids[1:],
         push_name=None if source.IsFromMe else _name(info.Pushname),
@@ -144,6 +145,11 @@ def _to_inbound(info: Any, content: Content, known: Knowledge, suffix: str = "",
         at=_from_ms(info.Timestamp),
         takes_back=content == DELETED,
     )
+
+
+def _to_kept(id: str) -> str:
+    """An endless id stays another than every other: what bears the same id as an earlier message is taken for it."""
+    return id if len(id) <= _LONGEST_ID else sha256(id.encode()).hexdigest()
 
 
 def _customer(source: Any, known: Knowledge) -> tuple[str, ...]:
@@ -222,7 +228,7 @@ def _read_old(message: Any, jids: tuple[str, ...], name: str, known: Knowledge) 
     if content is None or not message.key.ID:
         return None
     return Inbound(
-        whatsapp_id=message.key.ID[:_LONGEST_ID],
+        whatsapp_id=_to_kept(message.key.ID),
         jid=jids[0],
         also_known_as=jids[1:],
         push_name=None if message.key.fromMe else _name(name or message.pushName),

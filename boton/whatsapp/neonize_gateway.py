@@ -125,11 +125,11 @@ class NeonizeGateway:
         try:
             return await self._send(client, number, attempt, known or address)
         except RecipientRefused as error:
-            if known is not None:
-                await ask_store(partial(number.addresses.forget, address))
-            if not deserves_fresh_address(error, known):
-                raise
             try:
+                if known is not None:
+                    await ask_store(partial(number.addresses.forget, address))
+                if not deserves_fresh_address(error, known):
+                    raise
                 fresh = await self._look_up(client, number, address)
             except ConnectionAway:  # it counts as a refusal all the same: not to be tried as often as after a cut
                 raise RefusedForNow(error.detail) from None

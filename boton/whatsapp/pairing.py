@@ -13,7 +13,7 @@ from boton.errors import BotonError
 
 _BETWEEN_PARTS = 3.0
 _AFTER_SCAN = timedelta(minutes=1)
-"""More than what follows the scan takes."""
+"""More than what follows the first connection takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +115,8 @@ class Pairing:
         match event.DESCRIPTOR.name:
             case "PairStatus" if (paired := read_paired(event)) is not None:
                 self._paired = paired
-                taken = PairingStep(scanned=True, expires_at=datetime.now(UTC) + _AFTER_SCAN)
+                ends_at = max(self._ends_at, datetime.now(UTC) + _AFTER_SCAN)
+                taken = PairingStep(scanned=True, expires_at=ends_at)
                 self._telling = asyncio.ensure_future(self._tell(taken))
             case "PairStatus":
                 self._fail(PairingFailed("WhatsApp did not accept the link; try again."))

@@ -936,6 +936,19 @@ async def test_refused_message_whose_address_cannot_be_looked_up_counts_as_refus
         await gateway.send_text(attempt_for(customer))
 
 
+async def test_refused_message_whose_old_address_cannot_be_forgotten_counts_as_refused(
+    world: NeonizeWorld, gateway: NeonizeGateway
+) -> None:
+    """A full disk can be read, and written no more."""
+    customer = world.new_customer()
+    assert await gateway.find_on_whatsapp(customer)
+    with world.store.engine(world.connection_id).begin() as sql:
+        sql.execute(text("CREATE TRIGGER full BEFORE DELETE ON boton_addresses BEGIN SELECT RAISE(ABORT, 'full'); END"))
+    world.set_faults(rejectRate=1.0, rejectCode=479)
+    with pytest.raises(RefusedForNow):
+        await gateway.send_text(attempt_for(customer))
+
+
 async def test_refused_message_to_somebody_who_left_whatsapp_is_not_sent_to_the_old_address(
     world: NeonizeWorld, gateway: NeonizeGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:

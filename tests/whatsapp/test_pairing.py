@@ -31,7 +31,7 @@ class Desk:
         self.network = FakeNetwork("5491138620899", self.store.engine("con_new"))
         played.go.wires[self.store.library_name("con_new")] = self.network
         self.steps: list[PairingStep] = []
-        self.scanned = False
+        self.taken: PairingStep | None = None
 
     def pair(self, phone: str | None = None, deadline: float = 20) -> asyncio.Task[Paired]:
         return asyncio.create_task(pair(self.store, "con_new", phone=phone, tell=self._tell, deadline=deadline))
@@ -49,7 +49,7 @@ class Desk:
 
     async def _tell(self, step: PairingStep) -> None:
         if step.scanned:
-            self.scanned = True
+            self.taken = step
         else:
             self.steps.append(step)
 
@@ -68,7 +68,7 @@ async def test_scanned_qr_code_links_the_phone(desk: Desk) -> None:
     desk.scan()
 
     assert await pairing == Paired(jid=JID, phone="5491138620899")
-    assert desk.scanned, "told before the rest, which takes its time"
+    assert desk.taken, "told before the rest, which takes its time"
     device = desk.store.find_device("con_new")
     assert device is not None
     assert device.jid == JID
@@ -171,6 +171,18 @@ async def test_device_that_the_library_did_not_write_down_fails(desk: Desk) -> N
     session.push(events.connected())
     with pytest.raises(PairingFailed, match="not in the library's database"):
         await pairing
+
+
+@pytest.mark.parametrize("deadline", [1.0, 600.0])
+async def test_taken_link_is_told_for_as_long_as_its_connection_may_be_awaited(desk: Desk, deadline: float) -> None:
+    """Longer, where it was taken at the last moment. What has run out looks as if no process attended to it."""
+    begun = datetime.now(UTC)
+    pairing = desk.pair(deadline=deadline)
+    await desk.shown(1)
+    desk.scan()
+    await pairing
+    assert desk.taken is not None
+    assert desk.taken.expires_at - begun >= timedelta(seconds=max(deadline, 60.0))
 
 
 async def test_phone_that_is_not_accepted_fails(desk: Desk) -> None:

@@ -101,6 +101,11 @@ async def test_message_is_stored_and_holds_up_nothing(premises: Premises, messag
     assert await premises.hear(message) == {PHONE: [text], ANA: ["hola"]}
 
 
+async def test_messages_with_endless_ids_that_begin_alike_are_not_taken_for_one(premises: Premises) -> None:
+    first, second = written("hola", id=f"{ENDLESS}1"), written("¿hay alguien?", id=f"{ENDLESS}2")
+    assert await premises.hear(first, first, second) == {PHONE: ["hola", "¿hay alguien?"], ANA: ["hola"]}
+
+
 @pytest.mark.parametrize("id", ["3\0", f"3{NO_TEXT}", ENDLESS], ids=["NUL", "no text", "endless"])
 async def test_receipt_holds_up_nothing(premises: Premises, id: str) -> None:
     receipt = events.receipt(events.source(STRANGER, alt=PHONE), [id], at=LATE)
