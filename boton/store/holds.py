@@ -58,8 +58,10 @@ class SqlHoldStore:
         """
         await self._db.read(lambda session: _check_numbers(session, held))
         for send in _of_kind(held, HeldKind.SEND):
-            with suppress(Conflict):  # it has ended since it was listed
+            try:
                 await self._sends.resume_send(send.business_id, send.id, now)
+            except Conflict:  # it has ended since it was listed, or the number is gone
+                await self._db.read(lambda session: _check_numbers(session, held))
         await self._change(held, HeldKind.SEND, partial(_hurry, now))
         await self._change(held, HeldKind.REMINDER, partial(_resume_reminders, now))
         await self._change(held, HeldKind.CHAT, partial(_resume_answers, now))
