@@ -198,12 +198,23 @@ class Link:
         for task in ending:
             task.cancel()
         await asyncio.gather(*ending, return_exceptions=True)
-        if not self._lost:  # who owns the number now finds out what became of what is on the wire
+        if not await self._is_anothers():
             await self._sending.drain()
         await self._leave()
         if self._lost:
             return LOST_OWNERSHIP
         return ENDED if self._ended else int(self._failed)
+
+    async def _is_anothers(self) -> bool:
+        """Whether another link owns the number, and so finds out what became of what is on the wire. Nobody does where
+        the business has gone to another number, which a claim may notice before the host does.
+        """
+        if not self._lost:
+            return False
+        with contextlib.suppress(Exception):  # the store is away: the sweeper settles it, if nobody else does
+            async with asyncio.timeout(_LEAVE_SECONDS):
+                return (await self._connections.fetch_connection(self._connection.id)).active
+        return True
 
     async def _leave(self) -> None:
         """A number that its business has logged out takes its device off the phone; the store is told that it has."""
