@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import signal
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from unittest.mock import AsyncMock
 
+import httpx
 import pytest
 from temporalio.client import Client
 from temporalio.worker import Worker
@@ -24,6 +26,7 @@ from boton.domain.sends import AcceptedSend
 from boton.ports import Page
 from boton.store.businesses import SqlBusinessStore
 from boton.store.connections import SqlConnectionStore
+from boton.store.linking import SqlLinkingStore
 from boton.store.outbox import SqlOutboxStore
 from boton.store.sends import SqlSendStore
 from boton.store.work import SqlWorkStore
@@ -41,6 +44,7 @@ from workflows.send import SendWorkflow
 from workflows.starter import TemporalStarter
 
 ENOUGH = 30.0
+PHONES = ("5491170000011", "5491170000012")
 
 
 async def ended(link: LinkProcess) -> int | None:
@@ -278,6 +282,36 @@ async def test_link_with_a_lower_epoch_ends(world: World) -> None:
     assert await ended(first) == LOST_OWNERSHIP
     assert (await world.connected(above=epoch)).epoch == epoch + 1
     assert second.exit_code is None
+
+
+async def test_link_whose_business_left_records_what_is_on_the_wire_also_where_a_claim_notices_first(
+    world: World,
+) -> None:
+    """Nobody else would: the number is nobody's then."""
+    sends, starter = SqlSendStore(world.database), TemporalStarter(world.client)
+    first, second = [await sends.accept_send(a_send(world.business, [phone])) for phone in PHONES]
+    worker = Worker(
+        world.client, task_queue=names.WORK_QUEUE, workflows=[SendWorkflow], workflow_runner=sandbox_runner()
+    )
+    async with worker:
+        link = await world.start_link()
+        await world.connected()
+        with faults(world, latencyMs=9000):
+            await starter.start_send(first.send.id, world.business.id, world.connection.id, lanes=(Lane.SLOW,))
+            await eventually(lambda: statuses(world, first), lambda told: told == {MessageStatus.SENDING})
+            await SqlLinkingStore(world.database).log_out(world.business.id, datetime.now(UTC))
+            await starter.start_send(second.send.id, world.business.id, world.connection.id, lanes=(Lane.SLOW,))
+            assert await ended(link) == LOST_OWNERSHIP
+    assert await statuses(world, first) <= {MessageStatus.SENT, MessageStatus.DELIVERED}
+
+
+@contextlib.contextmanager
+def faults(world: World, **these: int) -> Iterator[None]:
+    httpx.put(f"{world.simulator.url}/faults", json=these, trust_env=False).raise_for_status()
+    try:
+        yield
+    finally:
+        httpx.delete(f"{world.simulator.url}/faults", trust_env=False).raise_for_status()
 
 
 async def test_unknown_connection_ends_with_its_reason(world: World) -> None:
