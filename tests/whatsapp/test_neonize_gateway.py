@@ -46,6 +46,19 @@ def session_of(world: NeonizeWorld) -> Session:
     return session
 
 
+async def is_spent_after(world: NeonizeWorld, gateway: NeonizeGateway, *, connects: int) -> None:
+    """An open gateway connects no more than so often, the first time included."""
+    for _ in range(connects - 1):
+        session_of(world).end_pump("gone")
+        await away(gateway)
+        await gateway.open(1)
+    session_of(world).end_pump("gone")
+    await away(gateway)
+
+    with pytest.raises(ProcessSpent):
+        await gateway.open(1)
+
+
 async def away(gateway: NeonizeGateway) -> str:
     """Why the connection is away, as soon as it is."""
     cursor = 0
@@ -433,15 +446,7 @@ async def test_missed_pings_are_a_connection_away_until_one_is_answered(
 async def test_process_that_connected_often_enough_asks_for_a_fresh_one(
     world: NeonizeWorld, gateway: NeonizeGateway
 ) -> None:
-    for _ in range(49):
-        session_of(world).end_pump("gone")
-        await away(gateway)
-        await gateway.open(1)
-    session_of(world).end_pump("gone")
-    await away(gateway)
-
-    with pytest.raises(ProcessSpent):
-        await gateway.open(1)
+    await is_spent_after(world, gateway, connects=50)
 
 
 # ------------------------------------------------------------ the number is lost

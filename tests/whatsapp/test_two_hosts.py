@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from boton.domain.gateway import ReceiptKind, Sent, Unsettled
-from boton.errors import ConnectionAway, ProcessSpent, SessionReplaced
+from boton.errors import ConnectionAway, SessionReplaced
 from boton.whatsapp.device_store import DeviceStore
 from tests.contracts.gateways import NeonizePostgresNetwork, NeonizeWorld
 from tests.contracts.test_gateway import attempt_for, events_until, inbound, receipts
 from tests.whatsapp import events
-from tests.whatsapp.test_neonize_gateway import away, session_of
+from tests.whatsapp.test_neonize_gateway import is_spent_after
 
 
 @pytest.fixture(scope="module")
@@ -64,15 +64,7 @@ async def test_host_that_may_live_is_waited_for_before_its_number_is_connected(w
 async def test_process_leaves_sooner_where_each_connect_costs_the_database_a_connection(world: NeonizeWorld) -> None:
     gateway = world.new_gateway("one")
     await gateway.open(1)
-    for _ in range(4):
-        session_of(world).end_pump("gone")
-        await away(gateway)
-        await gateway.open(1)
-    session_of(world).end_pump("gone")
-    await away(gateway)
-
-    with pytest.raises(ProcessSpent):
-        await gateway.open(1)
+    await is_spent_after(world, gateway, connects=5)
 
 
 async def test_attempts_of_a_host_that_may_live_are_settled_when_it_has_left(world: NeonizeWorld) -> None:
