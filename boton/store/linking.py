@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col
 
@@ -201,14 +201,24 @@ def _check_free(session: Session, row: ConnectionRow, wanted: LinkRequest) -> No
 
 
 def is_taken(session: Session, row: ConnectionRow, phone: str) -> bool:
-    """Whether an active connection of the same gateway has this phone already, however it is spelled."""
+    """Whether an active connection of the same gateway has this phone already, however it is spelled. If not, nobody
+    else gets it until the transaction ends.
+    """
+    ending = phone[-8:]
+    _take_turns(session, ending)
     others = select(col(ConnectionRow.phone)).where(
         col(ConnectionRow.gateway) == row.gateway,
         col(ConnectionRow.active),
         col(ConnectionRow.id) != row.id,
-        col(ConnectionRow.phone).endswith(phone[-8:], autoescape=True),
+        col(ConnectionRow.phone).endswith(ending, autoescape=True),
     )
     return any(is_same_phone(other, phone) for other in session.scalars(others))
+
+
+def _take_turns(session: Session, ending: str) -> None:
+    """With whoever wants a phone of this ending: the unique index knows one spelling only. SQLite has one writer."""
+    if session.get_bind().dialect.name != "sqlite":
+        session.execute(select(func.pg_advisory_xact_lock(func.hashtext(ending))))
 
 
 # ---------------------------------------------------------------- what happens to it

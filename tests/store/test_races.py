@@ -31,6 +31,7 @@ from boton.store.engine import Database, Work, open_database
 from boton.store.events import append_events
 from boton.store.holds import SqlHoldStore
 from boton.store.linking import SqlLinkingStore
+from boton.store.pairing import SqlPairingStore
 from boton.store.reminders import SqlReminderStore
 from boton.store.tables import ChatRow, SendRow, TurnRow
 from tests.store.builders import NOW, at, jid_of
@@ -749,6 +750,53 @@ async def test_two_who_link_at_once_take_turns(two: Two) -> None:
     )
     active = await two.quick.connections.list_active_connections()
     assert [one.phone for one in active if one.business_id == business_id] == [wanted[1].phone]
+
+
+# -------------------------------------------------------------------- one phone, wanted by two
+
+
+async def _is_taken(linking: Awaitable[Any]) -> bool:
+    try:
+        await linking
+    except Conflict:
+        return True
+    return False
+
+
+SPELLINGS = pytest.mark.parametrize(
+    "spellings", [("5491155500001", "541155500001"), ("5215555000001", "525555000001")], ids=["Argentina", "Mexico"]
+)
+
+
+@SPELLINGS
+async def test_phone_that_two_businesses_link_at_once_under_two_spellings_is_the_firsts(
+    two: Two, spellings: tuple[str, str]
+) -> None:
+    first, second = two.quick, await set_stage(two.quick.database)
+    wanted = [LinkRequest(gateway=Gateway.SIMULATOR, phone=phone) for phone in spellings]
+    _, taken = await two.race(
+        SqlLinkingStore(two.slow.database).link(first.business.id, wanted[0], NOW, lambda *_: {}),
+        _is_taken(SqlLinkingStore(second.database).link(second.business.id, wanted[1], NOW, lambda *_: {})),
+    )
+    assert taken
+    active = await two.quick.connections.list_active_connections()
+    assert {one.phone for one in active} == {spellings[0], second.connection.phone}
+
+
+@SPELLINGS
+async def test_phone_that_scans_the_codes_of_two_businesses_at_once_is_the_firsts(
+    two: Two, spellings: tuple[str, str]
+) -> None:
+    scans = []
+    for stage, phone in zip((two.quick, await set_stage(two.quick.database)), spellings, strict=True):
+        linking = SqlLinkingStore(stage.database)
+        linked = await linking.link(stage.business.id, LinkRequest(gateway=Gateway.WHATSAPP), NOW, lambda *_: {})
+        epoch, _ = await SqlPairingStore(stage.database).begin_pairing(linked.connection_id)
+        scans.append((linked.connection_id, epoch, phone, NOW))
+    stores = [SqlPairingStore(stage.database) for stage in (two.slow, two.quick)]
+    reasons = await two.race(*(store.finish_pairing(*scan) for store, scan in zip(stores, scans, strict=True)))
+    assert reasons[0] is None
+    assert "another active connection" in str(reasons[1])
 
 
 # -------------------------------------------------------------------- two chats that become one
