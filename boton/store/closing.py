@@ -24,7 +24,17 @@ from boton.store.inserts import table_of
 from boton.store.numbers import over
 from boton.store.staleness import SUPERSEDED, drop, is_stale
 from boton.store.steps import end_conversation, end_failed_opening, lock_message, move
-from boton.store.tables import DUE, BusinessRow, ChatRow, ConversationRow, FollowUpRow, MessageRow, ToolCallRow, TurnRow
+from boton.store.tables import (
+    DUE,
+    SUSPENDED,
+    BusinessRow,
+    ChatRow,
+    ConversationRow,
+    FollowUpRow,
+    MessageRow,
+    ToolCallRow,
+    TurnRow,
+)
 
 _TEXTS = 10
 
@@ -102,17 +112,21 @@ def _count(session: Session, turn: TurnRow) -> None:
 
 
 _MESSAGE = table_of(MessageRow)
-_SETTLE = (
+_SETTLE = [
     update(_MESSAGE)
-    .where(_MESSAGE.c.chat_id == bindparam("of_chat"), DUE, _MESSAGE.c.id <= bindparam("up_to"))
+    .where(_MESSAGE.c.chat_id == bindparam("of_chat"), waits, _MESSAGE.c.id <= bindparam("up_to"))
     .values(answer=bindparam("as_answer"), turn_id=bindparam("by_turn"))
-)
+    for waits in (DUE, SUSPENDED)
+]
 
 
 def _settle_due(session: Session, turn: TurnRow, answer: AnswerDecision) -> None:
-    """Everything that was due up to the turn's last message belongs to it; what came later is another turn's."""
+    """Everything that was due or held up to the turn's last message belongs to it, because the model has read it; what
+    came later is another turn's.
+    """
     these = {"of_chat": turn.chat_id, "up_to": turn.trigger_id}
-    ask(session, _SETTLE, **these, as_answer=answer.value, by_turn=turn.id)
+    for statement in _SETTLE:
+        ask(session, statement, **these, as_answer=answer.value, by_turn=turn.id)
 
 
 # ---------------------------------------------------------------- openings

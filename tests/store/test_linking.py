@@ -12,7 +12,7 @@ from sqlmodel import col
 from boton.domain.chats import AnswerDecision
 from boton.domain.connections import Connection, ConnectionStatus, Gateway
 from boton.domain.events import EventType
-from boton.domain.gateway import StatusChange
+from boton.domain.gateway import Attempt, StatusChange
 from boton.domain.holds import HeldKind
 from boton.domain.linking import LinkMethod, LinkRequest, Next, Pairing
 from boton.domain.messages import MessageStatus
@@ -506,6 +506,43 @@ async def test_what_a_human_has_answered_over_the_new_number_is_held_no_more(dat
     await phone.receive(typed("Sale 100.", when=at(60)), now=at(60))
     assert await SqlHoldStore(database).list_held() == []
     assert (await stage.messages())[0].answer == AnswerDecision.HELD.value
+
+
+@pytest.mark.parametrize("written", [False, True], ids=["unanswered", "draft"])
+async def test_what_the_bot_has_answered_with_a_newer_message_is_held_no_more(
+    database: Database, written: bool
+) -> None:
+    stage = await set_stage(database, bot_new_chats=True)
+    await stage.receive(incoming("¿cuánto sale?"))
+    if written:
+        await stage.answer()
+    phone = await switched(stage)
+    holds = SqlHoldStore(database)
+    held = await holds.list_held()
+    await phone.receive(incoming("¿hola?", when=at(60)), now=at(60))
+    brief = await phone.open_turn(now=at(61))
+    assert [line.text for line in brief.history] == ["¿cuánto sale?", "¿hola?"]
+    (draft,) = await phone.close_turn(brief, "¡Hola! Sale 100.", now=at(62))
+    await phone.record(sent(await claimed(phone, draft, 63)), now=at(63))
+    assert await holds.list_held() == []
+    await holds.resume(held, at(70))
+    assert (await phone.look(now=at(71))).state == "rest"
+
+
+async def test_what_the_bot_could_not_answer_with_a_newer_message_is_left_to_the_human(database: Database) -> None:
+    stage = await set_stage(database, bot_new_chats=True)
+    await stage.receive(incoming("¿cuánto sale?"))
+    phone = await switched(stage)
+    await phone.receive(incoming("¿hola?", when=at(60)), now=at(60))
+    await phone.turns.fail_turn((await phone.open_turn(now=at(61))).turn_id, "llm_error", "no answer", at(62))
+    assert await SqlHoldStore(database).list_held() == []
+    assert {row.answer for row in await phone.messages()} == {AnswerDecision.FAILED.value}
+
+
+async def claimed(stage: Stage, message_id: str, seconds: float) -> Attempt:
+    attempt = await stage.claim_message(message_id, now=at(seconds))
+    assert attempt is not None
+    return attempt
 
 
 @pytest.mark.parametrize("decide", [SqlHoldStore.resume, SqlHoldStore.cancel], ids=["resumed", "cancelled"])
