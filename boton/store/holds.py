@@ -19,10 +19,12 @@ from boton.domain.messages import MessageStatus
 from boton.errors import Conflict
 from boton.ports import Page
 from boton.store.columns import UtcDateTime
+from boton.store.ending import lock_sends, resume
 from boton.store.engine import Database
 from boton.store.meta import RESTORED_KEY
 from boton.store.numbers import fetch_active
 from boton.store.reminders import SqlReminderStore
+from boton.store.retiring import move_some
 from boton.store.sends import SqlSendStore
 from boton.store.steps import lock_ahead
 from boton.store.tables import SUSPENDED, UNFINISHED, ChatRow, ConnectionRow, MessageRow, MetaRow, ReminderRow, SendRow
@@ -57,12 +59,9 @@ class SqlHoldStore:
         Conflict where a business has no number.
         """
         await self._db.read(lambda session: _check_numbers(session, held))
-        for send in _of_kind(held, HeldKind.SEND):
-            try:
-                await self._sends.resume_send(send.business_id, send.id, now)
-            except Conflict:  # it has ended since it was listed, or the number is gone
-                await self._db.read(lambda session: _check_numbers(session, held))
-        await self._change(held, HeldKind.SEND, partial(_hurry, now))
+        for ids in _in_pieces(_of_kind(held, HeldKind.SEND)):
+            while await self._db.write(partial(_resume_sends, now, ids)):
+                pass
         await self._change(held, HeldKind.REMINDER, partial(_resume_reminders, now))
         await self._change(held, HeldKind.CHAT, partial(_resume_answers, now))
 
@@ -93,6 +92,20 @@ class SqlHoldStore:
 
 def _of_kind(held: Sequence[Held], kind: HeldKind) -> list[Held]:
     return [one for one in held if one.kind is kind]
+
+
+def _in_pieces(sends: Sequence[Held]) -> list[list[str]]:
+    """Their ids, piece by piece: of one business each, and of few messages, unless it is a single send."""
+    pieces: list[list[str]] = []
+    business_id, room = "", 0
+    for send in sorted(sends, key=lambda one: (one.business_id, one.id)):
+        size = max(send.messages, 1)
+        if send.business_id != business_id or size > room:
+            pieces.append([])
+            business_id, room = send.business_id, _AT_ONCE
+        pieces[-1].append(send.id)
+        room -= size
+    return pieces
 
 
 # ---------------------------------------------------------------- listing
@@ -198,10 +211,17 @@ def _check_numbers(session: Session, held: Sequence[Held]) -> None:
         fetch_active(session, business_id)
 
 
-def _hurry(now: datetime, ids: Sequence[str], session: Session) -> None:
-    """Also those that are scheduled for later: what starts now waits for its time, and is not late."""
-    due = (col(SendRow.id).in_(ids), UNFINISHED, col(SendRow.next_step_at) <= now)
-    _run(session, update(SendRow).where(*due).values(next_step_at=now - _OVERDUE))
+def _resume_sends(now: datetime, ids: Sequence[str], session: Session) -> bool:
+    """Whether there is more to be moved before these of one business go on. Those that are held no more stay as they
+    are. Also what is scheduled for later starts now, and waits for its time in its workflow.
+    """
+    held = lock_sends(session, col(SendRow.id).in_(ids) & UNFINISHED & col(SendRow.hold).is_not(None))
+    if move_some(session, held):
+        return True
+    for send in held:
+        resume(send, now)
+        send.next_step_at = now - _OVERDUE
+    return False
 
 
 def _resume_reminders(now: datetime, ids: Sequence[str], session: Session) -> None:

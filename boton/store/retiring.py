@@ -126,17 +126,18 @@ _LEFT = col(MessageRow.connection_id).in_(_GONE)
 # ---------------------------------------------------------------- going on over another number
 
 
-def move_some(session: Session, send: SendRow) -> bool:
-    """Moves a halted send, locked by the caller, from a number that is gone to the business's present one, some
+def move_some(session: Session, sends: Sequence[SendRow]) -> bool:
+    """Moves halted sends of a business, locked by the caller, from numbers that are gone to its present one, some
     messages at a time; whether there are more. Raises Conflict when the business has none.
     """
-    if session.get_one(ConnectionRow, send.connection_id).active:
+    left = [send for send in sends if not session.get_one(ConnectionRow, send.connection_id).active]
+    if not left:
         return False
-    number = fetch_active(session, send.business_id).connection_id
+    number = fetch_active(session, left[0].business_id).connection_id
     queued = (
         select(col(MessageRow.id))
         .where(
-            col(MessageRow.send_id) == send.id,
+            col(MessageRow.send_id).in_([send.id for send in left]),
             col(MessageRow.status) == MessageStatus.QUEUED.value,
             col(MessageRow.connection_id) != number,
         )
@@ -147,7 +148,8 @@ def move_some(session: Session, send: SendRow) -> bool:
     _move(session, ids, number)
     if len(ids) == _MOVED_AT_ONCE:
         return True
-    send.connection_id = number
+    for send in left:
+        send.connection_id = number
     return False
 
 

@@ -196,7 +196,7 @@ def _pause(session: Session, business_id: str, send_id: str) -> Send:
 def _move(session: Session, business_id: str, send_id: str) -> bool:
     """Whether there is more to be moved before it can go on. What has ended stays where it was."""
     send = lock_send(session, business_id, send_id)
-    return send.status == SendStatus.PAUSED and move_some(session, send)
+    return send.status == SendStatus.PAUSED and move_some(session, [send])
 
 
 def _resume(session: Session, business_id: str, send_id: str, now: datetime) -> Send:

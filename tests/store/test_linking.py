@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from sqlalchemy import update
@@ -19,7 +20,7 @@ from boton.domain.messages import MessageStatus
 from boton.domain.sends import SendKind, SendStatus
 from boton.errors import Conflict, Invalid, NotFound, StaleEpoch
 from boton.ports import IdempotencyKey, Idle, Linked, Overdue
-from boton.store.engine import Database
+from boton.store.engine import Database, Work
 from boton.store.holds import SqlHoldStore
 from boton.store.linking import SqlLinkingStore
 from boton.store.pairing import SqlPairingStore
@@ -27,6 +28,8 @@ from boton.store.reminders import SqlReminderStore
 from boton.store.tables import ConnectionRow, FollowUpRow, MessageRow, PairingRow, ReminderRow, SendRow
 from tests.store.builders import NOW, at
 from tests.store.stage import NUMBER, OTHER, Stage, incoming, minutes, not_sent, numbers, sent, set_stage, typed
+
+T = TypeVar("T")
 
 PHONE = "5491150000001"
 BY_QR = LinkRequest(gateway=Gateway.WHATSAPP)
@@ -543,6 +546,64 @@ async def claimed(stage: Stage, message_id: str, seconds: float) -> Attempt:
     attempt = await stage.claim_message(message_id, now=at(seconds))
     assert attempt is not None
     return attempt
+
+
+class Counted(Database):
+    """A store that counts the transactions that it writes, and does no more than `most` of them."""
+
+    def __init__(self, database: Database, most: int) -> None:
+        self._database, self._most = database, most
+        self.written = 0
+
+    async def write(self, work: Work[T]) -> T:
+        if self.written == self._most:
+            raise ConnectionError("the process has died")
+        self.written += 1
+        return await self._database.write(work)
+
+    async def read(self, work: Work[T]) -> T:
+        return await self._database.read(work)
+
+
+async def test_many_held_sends_are_resumed_in_few_transactions(database: Database) -> None:
+    stage = await set_stage(database)
+    small = [await stage.accept(number) for number in numbers(40)]
+    bulk = await stage.accept(*numbers(1100))
+    begun = await stage.accept(*numbers(2))
+    await stage.record(sent(await stage.claim(begun.send.id)))
+    phone = await switched(stage)
+    counted = Counted(database, most=10)
+    await SqlHoldStore(counted).resume(await SqlHoldStore(database).list_held(), at(60))
+    rows = {row.id: row for row in await stage.all(SendRow)}
+    assert {row.connection_id for row in rows.values()} == {phone.connection.id}
+    assert {(row.hold, row.resumed_at, row.next_step_at) for row in rows.values()} == {(None, at(60), at(0))}
+    assert {rows[one.send.id].status for one in [*small, bulk]} == {SendStatus.QUEUED.value}
+    assert rows[begun.send.id].status == SendStatus.RUNNING.value
+    queued = [row for row in await stage.messages() if row.status == MessageStatus.QUEUED]
+    assert {row.connection_id for row in queued} == {phone.connection.id}
+    assert len(queued) == 40 + 1100 + 1
+
+
+@pytest.mark.parametrize("dies_after", range(1, 5))
+async def test_resuming_that_was_interrupted_is_done_again_and_repeats_nothing(
+    database: Database, dies_after: int
+) -> None:
+    stage = await set_stage(database)
+    sends = [await stage.accept(*numbers(count)) for count in (1, 700, 2)]
+    phone = await switched(stage)
+    holds = SqlHoldStore(database)
+    held = await holds.list_held()
+    with suppress(ConnectionError):
+        await SqlHoldStore(Counted(database, most=dies_after)).resume(held, at(60))
+    resumed = [one.send.id for one in sends if one.send.id not in {still.id for still in await holds.list_held()}]
+    for send_id in resumed:
+        await stage.sends.pause_send(stage.business.id, send_id)
+    await holds.resume(held, at(90))
+    assert await holds.list_held() == []
+    rows = {row.id: row for row in await stage.all(SendRow)}
+    assert {row.connection_id for row in rows.values()} == {phone.connection.id}
+    assert {id for id, row in rows.items() if row.status == SendStatus.PAUSED} == set(resumed), "paused since"
+    assert {row.connection_id for row in await stage.messages()} == {phone.connection.id}
 
 
 @pytest.mark.parametrize("decide", [SqlHoldStore.resume, SqlHoldStore.cancel], ids=["resumed", "cancelled"])
