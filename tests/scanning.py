@@ -8,8 +8,14 @@ import zxingcpp
 from PIL import Image
 
 
-def read_code(picture: bytes | Image.Image) -> str:
-    """What the one QR code of a picture (a PNG, if bytes) says. Fails where there is none, or one light on dark."""
-    image = Image.open(io.BytesIO(picture)) if isinstance(picture, bytes) else picture
-    (code,) = zxingcpp.read_barcodes(image.convert("L"), formats=zxingcpp.BarcodeFormat.QRCode, try_invert=False)
-    return str(code.text)
+def read_code(picture: bytes) -> str:
+    """What the one QR code of a PNG says. Fails where there is none, or one light on dark."""
+    code = find_code(Image.open(io.BytesIO(picture)))
+    assert code is not None
+    return code
+
+
+def find_code(image: Image.Image) -> str | None:
+    """What its one QR code says; None where there is none, or one light on dark."""
+    found = zxingcpp.read_barcodes(image.convert("L"), formats=zxingcpp.BarcodeFormat.QRCode, try_invert=False)
+    return str(found[0].text) if len(found) == 1 else None

@@ -212,22 +212,25 @@ class _Kept:
 
     def finish(self) -> None:
         """Waits a moment for what the process itself had started, then kills the rest."""
-        deadline = time.monotonic() + _STRAY_SECONDS
-        while not self.runs() and self._group_lives() and time.monotonic() < deadline:
-            time.sleep(0.05)
+        if not self.runs():
+            self._await_group()
         self.kill()
 
     def kill(self) -> None:
+        """Until nothing of it is left; where nobody buries what it had started, not for long."""
         self._restart_at = None
         if self._group is not None:
             signal_group(self._group, signal.SIGKILL)
-            self._group = None
         if self.process is not None:
             self.process.wait()
             self.process = None
+        self._await_group()
+        self._group = None
 
-    def _group_lives(self) -> bool:
-        return self._group is not None and signal_group(self._group, 0)
+    def _await_group(self) -> None:
+        deadline = time.monotonic() + _STRAY_SECONDS
+        while self._group is not None and signal_group(self._group, 0) and time.monotonic() < deadline:
+            time.sleep(0.05)
 
 
 class _Signals:

@@ -16,11 +16,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PORTS = ("API", "TEMPORAL", "TEMPORAL_UI", "SIMULATOR", "METRICS")
+SECONDS = 60.0
+"""Far more than anything takes here: the machine may be busy with other tests."""
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 20.0) -> None:
+def wait_until(condition: Callable[[], object]) -> None:
     """Fails when the condition has not come true in time."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + SECONDS
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.02)
@@ -31,6 +33,10 @@ def is_gone(pid: int) -> bool:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
+
+
+def processes_in(folder: Path) -> list[psutil.Process]:
+    return [each for each in psutil.process_iter(["cwd"]) if each.info["cwd"] == str(folder)]
 
 
 @dataclass

@@ -12,7 +12,7 @@ import termios
 
 from PIL import Image
 
-from tests.scanning import read_code
+from tests.scanning import find_code
 
 _BACK = re.compile(r"\x1b\[(\d+)A\x1b\[J")
 _WHITE_ON_BLACK = re.compile(r"\x1b\[97;40m([ ▀▄█]+)\x1b\[0m")
@@ -41,9 +41,9 @@ class Screen:
         return lines
 
     async def scan(self) -> str | None:
-        """What a phone reads there; None while there is no code."""
+        """What a phone reads there; None while there is no code, or a part of one."""
         rows = self.read_code()
-        return read_code(_paint(rows)) if rows else None
+        return find_code(_paint(rows)) if rows else None
 
     def read_code(self) -> list[str]:
         """The lines of it that are white on black."""

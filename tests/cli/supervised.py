@@ -27,10 +27,10 @@ def main(folder: Path, commands: list[str]) -> None:
         if (folder / "settled").exists():
             supervisor.settled()
         while not supervisor.stop_asked:
-            supervisor.watch(0.1)
             if supervisor.pids() != told:
                 told = supervisor.pids()
                 write_private(folder / "pids.json", json.dumps(told))
+            supervisor.watch(0.1)
         supervisor.stop(*([spec.name] for spec in specs))
 
 

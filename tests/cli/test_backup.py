@@ -19,7 +19,7 @@ from boton.store.connections import SqlConnectionStore
 from boton.store.engine import Database, open_database
 from boton.whatsapp.device_store import DeviceStore
 from boton.whatsapp.neonize_library import migrate
-from tests.cli.conftest import Shell, wait_until
+from tests.cli.conftest import SECONDS, Shell, wait_until
 from tests.store.builders import NOW
 from tests.store.stage import Stage, incoming, numbers, set_stage
 from tests.whatsapp.devices import link_device
@@ -101,9 +101,9 @@ def test_backup_of_no_store_or_into_no_folder_is_one_line(shell: Shell) -> None:
 def test_killed_backup_leaves_no_file_under_its_name(filled: Shell) -> None:
     on_store(filled, _flood)
     process = filled.start("backup", "monday.db")
-    wait_until(lambda: any(".partial" in path.name for path in filled.home.iterdir()))
+    wait_until(lambda: list(filled.home.glob(".*.partial")) or process.poll() is not None)
     process.send_signal(signal.SIGKILL)
-    process.wait(20)
+    process.wait(SECONDS)
     file = filled.home / "monday.db"
     assert not file.exists() or _is_sound(file)
     file.unlink(missing_ok=True)
@@ -130,7 +130,7 @@ def test_killed_restore_leaves_the_store_as_it_was_or_restores_it(filled: Shell)
     process = filled.start("restore", "--replace", file.name)
     wait_until(lambda: list(filled.data.glob("*.restoring*")) or process.poll() is not None)
     process.send_signal(signal.SIGKILL)
-    process.wait(20)
+    process.wait(SECONDS)
     assert _is_sound(filled.data / "boton.db")
     assert businesses(filled) in (3, 4)
     assert filled.run("restore", "--replace", file.name).returncode == 0

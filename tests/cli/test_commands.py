@@ -8,7 +8,7 @@ import sqlite3
 import pytest
 
 from boton.metrics_text import pick_loopback_port
-from tests.cli.conftest import Shell
+from tests.cli.conftest import SECONDS, Shell
 
 COMMANDS = [
     ("up",),
@@ -44,13 +44,13 @@ def test_every_command_explains_itself_with_examples(shell: Shell, command: tupl
 def test_the_command_line_starts_without_heavy_libraries(shell: Shell) -> None:
     heavy = "('pydantic', 'sqlalchemy', 'temporalio', 'fastapi', 'httpx', 'prometheus_client')"
     code = f"import sys, boton.cli.main; print([name for name in {heavy} if name in sys.modules])"
-    assert shell.python("-c", code).communicate(timeout=30)[0].strip() == "[]"
+    assert shell.python("-c", code).communicate(timeout=SECONDS)[0].strip() == "[]"
 
 
 def test_the_supervisor_loads_nothing_that_only_its_children_need(shell: Shell) -> None:
     heavy = "('sqlalchemy', 'temporalio', 'fastapi', 'httpx', 'prometheus_client', 'uvicorn', 'alembic')"
     code = f"import sys, boton.cli.up; print([name for name in {heavy} if name in sys.modules])"
-    assert shell.python("-c", code).communicate(timeout=30)[0].strip() == "[]"
+    assert shell.python("-c", code).communicate(timeout=SECONDS)[0].strip() == "[]"
 
 
 def test_businesses_and_tokens_are_kept_by_the_command_line(shell: Shell) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import signal
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -24,7 +25,7 @@ from boton.store.engine import Database, open_database
 from boton.store.pairing import SqlPairingStore
 from tests.cli.conftest import Shell
 from tests.cli.screen import Screen
-from tests.waiting import eventually
+from tests.waiting import SECONDS, eventually, until
 
 PHONE = "5491150000001"
 
@@ -52,29 +53,26 @@ async def active(store: Database, business_id: str) -> Connection:
     return connection
 
 
-async def test_codes_are_drawn_until_the_phone_is_connected(
-    store: Database, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_codes_are_drawn_until_the_phone_is_connected(store: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    printed = io.StringIO()  # capsys loses what another thread prints while it is read
+    monkeypatch.setattr("sys.stdout", printed)
     business_id = await a_business(store)
     command = asyncio.create_task(asyncio.to_thread(link_phone, business_id, None))
     id = (await active(store, business_id)).id
     pairing, now = SqlPairingStore(store), utc_now()
     epoch, _ = await pairing.begin_pairing(id)
-    printed = ""
 
     async def seen() -> str:
-        nonlocal printed
-        printed += capsys.readouterr().out
-        return printed
+        return printed.getvalue()
 
     for content in ("https://wa.me/settings/linked_devices#1", "https://wa.me/settings/linked_devices#2"):
-        await pairing.record_step(id, epoch, qr=content, code=None, expires_at=now + timedelta(minutes=1), now=now)
+        await pairing.record_step(id, epoch, qr=content, code=None, expires_at=now + timedelta(hours=1), now=now)
         await eventually(seen, lambda told, content=content: draw(content) in told)
     assert await pairing.finish_pairing(id, epoch, PHONE, now) is None
     await eventually(seen, lambda told: "It is connecting" in told)
     epoch = await SqlConnectionStore(store).raise_epoch(id, now)
     await SqlConnectionStore(store).record_status(id, epoch, ConnectionStatus.CONNECTED, None, now)
-    assert await asyncio.wait_for(command, 20) == 0
+    assert await asyncio.wait_for(command, SECONDS) == 0
     assert f"+{PHONE} is connected" in await seen()
 
 
@@ -88,10 +86,10 @@ async def test_code_on_a_terminal_can_be_scanned_and_takes_the_place_of_the_one_
     pairing, now = SqlPairingStore(store), utc_now()
     epoch, _ = await pairing.begin_pairing(id)
     for content in (f"https://wa.me/settings/linked_devices#2@{'x' * 140}", "https://wa.me/settings/linked_devices#2"):
-        await pairing.record_step(id, epoch, qr=content, code=None, expires_at=now + timedelta(minutes=1), now=now)
+        await pairing.record_step(id, epoch, qr=content, code=None, expires_at=now + timedelta(hours=1), now=now)
         await eventually(screen.scan, lambda read, content=content: read == content)
+    await until(lambda: "scan the QR code" in screen.read()[-1])
     assert "\n".join(screen.read_code()) == draw(content)
-    assert "scan the QR code" in screen.read()[-1]
     screen.close()
 
 
@@ -103,7 +101,7 @@ async def test_code_for_a_phone_and_its_refusal(store: Database, capsys: pytest.
     epoch, wanted = await pairing.begin_pairing(id)
     assert (wanted.method, wanted.phone) == (LinkMethod.CODE, PHONE)
     await pairing.fail_pairing(id, epoch, "WhatsApp gave no pairing code.", now)
-    assert await asyncio.wait_for(command, 20) == 1
+    assert await asyncio.wait_for(command, SECONDS) == 1
     assert "gave no pairing code" in capsys.readouterr().out
 
 
@@ -131,7 +129,7 @@ async def test_what_is_shown(store: Database) -> None:
     assert exit_code(replace(connection, active=False)) == 1
     epoch, _ = await SqlPairingStore(store).begin_pairing(connection.id)
     await SqlPairingStore(store).fail_pairing(connection.id, epoch, "x", utc_now())
-    assert await asyncio.wait_for(command, 20) == 1
+    assert await asyncio.wait_for(command, SECONDS) == 1
 
 
 def test_ctrl_c_says_that_the_linking_goes_on(shell: Shell) -> None:
@@ -141,6 +139,6 @@ def test_ctrl_c_says_that_the_linking_goes_on(shell: Shell) -> None:
     assert process.stdout is not None
     assert "WhatsApp is being asked" in process.stdout.readline()
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=SECONDS)
     assert (process.returncode, "Traceback" in err) == (130, False)
     assert "three minutes more" in out

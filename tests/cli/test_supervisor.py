@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 from boton.cli.locks import take_lock
-from tests.cli.conftest import Shell, is_gone, wait_until
+from tests.cli.conftest import SECONDS, Shell, is_gone, wait_until
 
 SLEEP = "exec sleep 1000"
 
@@ -42,7 +42,7 @@ def test_what_dies_is_restarted_and_the_reason_is_one_line(shell: Shell) -> None
     wait_until(lambda: _pids(shell.home).get("b", before["b"]) != before["b"])
     assert _pids(shell.home)["a"] == before["a"]
     process.send_signal(signal.SIGTERM)
-    out, _ = process.communicate(timeout=20)
+    out, _ = process.communicate(timeout=SECONDS)
     assert out.splitlines() == ["b died (signal SIGKILL; last line: why it died); restart in 0.1 s"]
 
 
@@ -51,14 +51,14 @@ def test_the_wait_before_a_restart_doubles_up_to_its_limit(shell: Shell) -> None
     lives = shell.home / "lives"
     wait_until(lambda: lives.exists() and len(lives.read_text().splitlines()) >= 6)  # the fifth death is told by then
     process.send_signal(signal.SIGTERM)
-    out, _ = process.communicate(timeout=20)
+    out, _ = process.communicate(timeout=SECONDS)
     assert re.findall(r"exit code 7\); restart in (\S+) s", out)[:5] == ["0.1", "0.2", "0.4", "0.4", "0.4"]
 
 
 def test_exit_code_2_at_the_start_ends_everything_with_that_line(shell: Shell) -> None:
     process = _start(shell, f"a={SLEEP}", "b=sleep 0.3; echo 'Port 1 is in use.' >&2; exit 2", settled=False)
     pid = _await_pids(shell, "a")["a"]
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=SECONDS)
     assert process.returncode == 2
     assert err == "Port 1 is in use.\n"
     assert is_gone(pid)
@@ -69,7 +69,7 @@ def test_exit_code_2_later_is_a_death_like_any_other(shell: Shell) -> None:
     process = _start(shell, f"a=[ -e {once} ] && touch {again} && {SLEEP}; touch {once}; exit 2")
     wait_until(again.exists)
     process.send_signal(signal.SIGTERM)
-    out, _ = process.communicate(timeout=20)
+    out, _ = process.communicate(timeout=SECONDS)
     assert process.returncode == 0
     assert "a died (exit code 2)" in out
 
@@ -83,38 +83,54 @@ def test_a_command_that_does_not_exist_is_an_obstacle(shell: Shell) -> None:
         "    s.start(ProcessSpec(name='x', command=('/no/such/program',), log=Path('x.log')))\n"
     )
     process = shell.python("-c", code)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=SECONDS)
     assert process.returncode == 2
     assert err.startswith("x cannot be started")
 
 
-def test_stages_stop_one_after_the_other_and_the_deaf_are_killed(shell: Shell) -> None:
-    note = f"{shell.home}/order"
-    polite = "trap 'echo {0} >> {1}; exit 0' TERM; touch {1}.{0}; while :; do sleep 0.05; done"
-    deaf = f"trap '' TERM; touch {note}.deaf; while :; do sleep 0.05; done"
-    process = _start(
-        shell, f"first={polite.format('first', note)}", f"deaf={deaf}", f"last={polite.format('last', note)}"
-    )
-    pids = _await_pids(shell, "first", "deaf", "last")
-    for name in pids:
-        wait_until(Path(f"{note}.{name}").exists)
+def _traps(shell: Shell, name: str, on_term: str) -> str:
+    """Does that when it is asked to stop; a file of that name tells that it will."""
+    return f"{name}=trap '{on_term}' TERM; touch {shell.home}/{name}; while :; do sleep 0.05; done"
+
+
+def _await_traps(shell: Shell, *names: str) -> dict[str, int]:
+    for name in names:
+        wait_until((shell.home / name).exists)
+    return _await_pids(shell, *names)
+
+
+def test_stages_stop_one_after_the_other(shell: Shell) -> None:
+    note = shell.home / "order"
+    slow = _traps(shell, "first", f"sleep 0.5; echo first >> {note}; exit 0")
+    quick = _traps(shell, "last", f"echo last >> {note}; exit 0")
+    process = _start(shell, slow, quick, GRACE="1000")
+    pids = _await_traps(shell, "first", "last")
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=20)
+    process.communicate(timeout=SECONDS)
     assert process.returncode == 0
-    assert Path(note).read_text().split() == ["first", "last"]
+    assert note.read_text().split() == ["first", "last"]
+    assert all(is_gone(pid) for pid in pids.values())
+
+
+def test_the_deaf_are_killed_and_the_next_stage_is_stopped_all_the_same(shell: Shell) -> None:
+    process = _start(shell, _traps(shell, "deaf", ""), f"last={SLEEP}")
+    _await_traps(shell, "deaf")
+    pids = _await_pids(shell, "deaf", "last")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=SECONDS)
+    assert process.returncode == 0
     assert all(is_gone(pid) for pid in pids.values())
 
 
 def test_a_second_wish_to_stop_kills_at_once(shell: Shell) -> None:
     asked = shell.home / "asked"
-    deaf = f"trap 'touch {asked}' TERM; touch {shell.home}/deaf; while :; do sleep 0.05; done"
-    process = _start(shell, f"deaf={deaf}", f"b={SLEEP}", GRACE="1000")
+    process = _start(shell, _traps(shell, "deaf", f"touch {asked}"), f"b={SLEEP}", GRACE="1000")
+    _await_traps(shell, "deaf")
     pids = _await_pids(shell, "deaf", "b")
-    wait_until((shell.home / "deaf").exists)
     process.send_signal(signal.SIGINT)
     wait_until(asked.exists)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=20)
+    process.communicate(timeout=SECONDS)
     assert all(is_gone(pid) for pid in pids.values())
 
 
@@ -124,7 +140,7 @@ def test_what_a_child_started_itself_is_gone_too(shell: Shell) -> None:
     wait_until(lambda: grandchild.exists() and grandchild.read_text().strip())
     _await_pids(shell, "a")
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=20)
+    process.communicate(timeout=SECONDS)
     assert is_gone(int(grandchild.read_text()))
 
 
@@ -134,8 +150,8 @@ def test_a_killed_supervisor_leaves_no_child_and_no_lock(shell: Shell) -> None:
     assert take_lock(shell.home / "temporal.lock") is None
     process.kill()
     process.communicate()
-    wait_until(lambda: all(is_gone(pid) for pid in pids.values()), 5)
-    lock = take_lock(shell.home / "temporal.lock", wait=5)
+    wait_until(lambda: all(is_gone(pid) for pid in pids.values()))
+    lock = take_lock(shell.home / "temporal.lock", wait=SECONDS)
     assert lock is not None
     lock.close()
 
