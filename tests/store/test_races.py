@@ -18,7 +18,7 @@ import pytest_asyncio
 from sqlalchemy import event
 from sqlmodel import Session
 
-from boton.domain.connections import Gateway
+from boton.domain.connections import ConnectionStatus, Gateway
 from boton.domain.events import EventType, NewEvent
 from boton.domain.gateway import Attempt, GatewayEvent, Inbound
 from boton.domain.linking import LinkRequest
@@ -75,12 +75,19 @@ class Two:
 
     async def race(self, first: Coroutine[Any, Any, T], second: Coroutine[Any, Any, S]) -> tuple[T, S]:
         """`first` (of `slow`) is held before its commit, `second` must wait for it; what they answered in the end."""
+        answer, other = await self.line_up(first, second)
+        return answer, other
+
+    async def line_up(self, first: Coroutine[Any, Any, Any], *others: Coroutine[Any, Any, Any]) -> list[Any]:
+        """The same with several, each of which must wait behind those before it."""
         held = asyncio.create_task(first)
         assert await asyncio.to_thread(self._held.worked.wait, _PATIENCE)
-        waiting = asyncio.create_task(second)
-        await self.until_one_waits(waiting)
+        waiting: list[asyncio.Task[Any]] = []
+        for other in others:
+            waiting.append(asyncio.create_task(other))
+            await self.until_one_waits(waiting[-1], before=len(waiting) - 1)
         self._held.let_go.set()
-        return await held, await waiting
+        return [await one for one in (held, *waiting)]
 
     async def beside(self, first: Coroutine[Any, Any, T], second: Coroutine[Any, Any, S]) -> tuple[T, S]:
         """`second` runs to its end while `first` (of `slow`) is held before its commit."""
@@ -90,10 +97,11 @@ class Two:
         self._held.let_go.set()
         return await held, answer
 
-    async def until_one_waits(self, waiting: asyncio.Task[Any]) -> None:
+    async def until_one_waits(self, waiting: asyncio.Task[Any], *, before: int = 0) -> None:
+        """before: how many wait already."""
         async with await psycopg.AsyncConnection.connect(self.url, autocommit=True) as connection:
             async with asyncio.timeout(_PATIENCE):
-                while not await _count_waiting(connection):
+                while await _count_waiting(connection) <= before:
                     assert not waiting.done(), "it did not wait for the uncommitted transaction"
                     await asyncio.sleep(0.01)
 
@@ -731,6 +739,23 @@ async def test_number_is_given_up_although_a_reminder_fires(two: Two) -> None:
         assert (await firing).send is not None
 
 
+async def _start_link(stage: Stage) -> None:
+    await stage.connections.raise_epoch(stage.connection.id, NOW)
+
+
+@pytest.mark.parametrize(("end", "told"), [(_log_out, []), (_start_link, ["reminder.fired"])], ids=["gone", "new"])
+async def test_firings_that_follow_do_not_overtake_who_ends_the_ownership(two: Two, end: Any, told: list[str]) -> None:
+    """Who always finds another firing in its way waits for as long as reminders fire."""
+    first, later = [await _remind(two.quick, number) for number in (NUMBER, OTHER)]
+    ours = (two.quick.connection.id, two.quick.epoch)
+    await two.quick.connections.record_status(*ours, ConnectionStatus.CONNECTED, None, NOW)
+    slow, quick = SqlReminderStore(two.slow.database), SqlReminderStore(two.quick.database)
+    firings = (slow.advance_reminder(first, at(61)), quick.advance_reminder(later, at(61)))
+    await two.line_up(firings[0], end(two.quick), firings[1])
+    events = [event.type for event in await two.quick.told()]
+    assert events == ["connection.changed", "reminder.fired", "connection.changed", *told]
+
+
 async def test_what_a_link_records_at_last_stays_though_it_was_given_up_for_lost(two: Two) -> None:
     accepted = await two.quick.accept()
     attempt = await two.quick.claim(accepted.send.id)
@@ -944,11 +969,11 @@ async def test_reminder_that_fires_beside_a_merge_is_the_chats_that_is_left(two:
     assert [row.kind for row in await two.quick.messages()].count("reminder") == 1
 
 
-async def _remind(stage: Stage) -> str:
+async def _remind(stage: Stage, number: str = NUMBER) -> str:
     """The id of a reminder that is due in a minute."""
     new = NewReminder(
         business_id=stage.business.id,
-        recipient=NewRecipient(to=NUMBER, jid=jid_of(NUMBER), text="mañana"),
+        recipient=NewRecipient(to=number, jid=jid_of(number), text="mañana"),
         kind=SendKind.MESSAGE,
         timing=Timing(starts_at=at(60)),
         plan=Plan(firings=(Planned(at=at(60), expires_at=at(3600)),)),
