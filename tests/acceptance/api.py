@@ -7,6 +7,8 @@ from typing import Any
 
 import httpx
 
+from tests.acceptance.fetching import open_client
+
 _UNFINISHED = {"queued", "sending"}
 
 
@@ -19,7 +21,7 @@ class Api:
         self._headers = {"Authorization": f"Bearer {token}"}
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
-        with httpx.Client(trust_env=False, timeout=40, headers=self._headers) as client:
+        with open_client(headers=self._headers) as client:
             return client.request(method, self._base + path, **options)
 
     def get(self, path: str, **query: Any) -> Any:

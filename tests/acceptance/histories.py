@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import httpx
 
+from tests.acceptance.fetching import fetch, open_client
 from tests.acceptance.simulator import Simulator
 from tests.acceptance.stack import Stack
 
@@ -40,10 +41,22 @@ class Run:
 
 def fetch_runs(stack: Stack) -> list[Run]:
     """All runs that Temporal knows, running or closed, through the HTTP API of its UI."""
-    base = f"{stack.up()['temporalUi']}/api/v1/namespaces/default/workflows"
-    with httpx.Client(trust_env=False, timeout=20) as client:
+    base = _base(stack)
+    with open_client() as client:
         listed = list(_pages(client, base, "executions"))
         return [_fetch_run(client, base, one) for one in listed]
+
+
+def run_status(stack: Stack, workflow_id: str) -> str:
+    """RUNNING, COMPLETED… of the newest run, as Temporal lists it; empty while there is none."""
+    with open_client() as client:
+        listed = _pages(client, _base(stack), "executions")
+        statuses = [str(one["status"]) for one in listed if one["execution"]["workflowId"] == workflow_id]
+    return statuses[0].removeprefix("WORKFLOW_EXECUTION_STATUS_") if statuses else ""
+
+
+def _base(stack: Stack) -> str:
+    return f"{stack.up()['temporalUi']}/api/v1/namespaces/default/workflows"
 
 
 def _fetch_run(client: httpx.Client, base: str, listed: dict[str, Any]) -> Run:
@@ -81,8 +94,7 @@ def _by_itself(said: str) -> re.Pattern[str]:
 
 def personal_data(simulator: Simulator) -> set[str]:
     """Numbers, names and texts of everybody, those of the business too."""
-    with httpx.Client(trust_env=False, timeout=20) as client:
-        phones = client.get(f"{simulator.url}/phones", params={"limit": 500}).json()["phones"]
+    phones = fetch(f"{simulator.url}/phones", params={"limit": 500}).json()["phones"]
     found = {simulator.business}
     for phone in phones:
         said = [message["text"] for message in simulator.messages(phone["number"])]

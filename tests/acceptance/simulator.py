@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-import httpx
+from tests.acceptance.fetching import fetch, open_client
 
 
 class Simulator:
@@ -60,12 +60,11 @@ class Simulator:
 
     def under_way(self) -> int:
         """Messages that are between a gateway and a phone, waiting out the latency."""
-        with httpx.Client(trust_env=False, timeout=10) as client:
-            lines = client.get(f"{self.url}/metrics").text.splitlines()
+        lines = fetch(f"{self.url}/metrics").text.splitlines()
         return next(int(float(line.split()[1])) for line in lines if line.startswith("boton_simulator_under_way "))
 
     def _call(self, method: str, path: str, expected: int, body: Any = None) -> Any:
-        with httpx.Client(trust_env=False, timeout=10) as client:
+        with open_client() as client:
             answer = client.request(method, self.url + path, json=body)
         assert answer.status_code == expected, f"{method} {path}: {answer.text}"
         return answer.json() if answer.content else None

@@ -20,8 +20,9 @@ from tests.acceptance.simulator import Simulator
 from tests.acceptance.waiting import wait_for
 
 ADMIN_PASSWORD = "la contraseña de las pruebas"
-START_SECONDS = 60.0
-STOP_SECONDS = 40.0
+START_SECONDS = 120.0
+STOP_SECONDS = 90.0
+_GONE_SECONDS = 20.0
 _PORTS = ("API_PORT", "TEMPORAL_PORT", "TEMPORAL_UI_PORT", "SIMULATOR_PORT", "METRICS_PORT")
 _MARK = "BOTON_ACCEPTANCE_STACK"
 
@@ -68,7 +69,7 @@ class Stack:
         """SIGTERM to `boton up`, as an operator does; answers its exit code. Nothing of it may be left."""
         self.process.send_signal(signal.SIGTERM)
         code = self.process.wait(STOP_SECONDS)
-        assert self.processes() == {}, self.logs()
+        wait_for(lambda: not self.processes(), _GONE_SECONDS, lambda: f"the end of {self.processes()}\n{self.logs()}")
         return code
 
     def clean_up(self) -> None:
@@ -85,7 +86,18 @@ class Stack:
 
     def _is_up(self) -> bool:
         assert self.process.poll() is None, f"boton up ended with {self.process.returncode}\n{self.logs()}"
-        return self.up_file.exists() and self.up()["pids"]["api"] in self.processes()
+        try:
+            return self.living("api") > 0
+        except FileNotFoundError:  # none yet; or it was that of a killed one, removed just now
+            return False
+
+    def await_link(self) -> None:
+        """Until the number is connected: `boton up` waits for that no longer than ten seconds."""
+        wait_for(
+            lambda: self.living("link") and self.api.get("/status")["connected"],
+            START_SECONDS,
+            lambda: f"the connection\n{self.logs()}",
+        )
 
     # ------------------------------------------------------------ what it tells
 
@@ -141,7 +153,7 @@ class Stack:
             cwd=self.folder,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=START_SECONDS,
             check=False,
         )
 
@@ -154,7 +166,7 @@ class Stack:
 
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> int:
         """Sends a signal to one process; answers its pid."""
-        pid = wait_for(lambda: self.living(name), 30, f"a living {name}")
+        pid = wait_for(lambda: self.living(name), START_SECONDS, f"a living {name}")
         os.kill(pid, number)
         return pid
 
@@ -164,7 +176,7 @@ class Stack:
         pid = int(pids[0] if isinstance(pids, list) else pids)
         return pid if pid in self.processes() else 0
 
-    def wait_replaced(self, name: str, pid: int, seconds: float = 60) -> int:
+    def wait_replaced(self, name: str, pid: int, seconds: float = START_SECONDS) -> int:
         """The pid of the process that took the place of that one, once it listens where that one did."""
         port = self.ports.get(f"{name.upper()}_PORT")
         successor = wait_for(
@@ -190,9 +202,10 @@ class Stack:
 
 
 def running(stack: Stack) -> Iterator[Stack]:
-    """For fixtures: started, and nothing of it left at the end."""
+    """For fixtures: started, with its number connected, and nothing of it left at the end."""
     try:
         stack.start()
+        stack.await_link()
         yield stack
     finally:
         stack.clean_up()

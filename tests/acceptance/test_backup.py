@@ -59,6 +59,11 @@ def post(api: Api, path: str, expected: int, body: Any = None) -> Any:
     return answer.json()
 
 
+def pace(api: Api, seconds: float) -> None:
+    """Between two messages of a bulk."""
+    api.configure(pacing={"slowGapSeconds": [seconds, seconds]})
+
+
 def run(stack: Stack, *arguments: str) -> str:
     done = stack.run(*arguments)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -86,15 +91,17 @@ def own(model: ModelServer, tmp_path: Path) -> Iterator[Stack]:
 def test_nothing_of_a_restored_store_goes_out_until_it_is_told_to(
     own: Stack, model: ModelServer, numbers: Numbers
 ) -> None:
-    own.api.configure(pacing={"slowGapSeconds": [0.1, 0.2]})
+    pace(own.api, 1.0)  # so that there is time to look at what is under way
     with model.thinking():
         work = Work(own.api, own.simulator, numbers)
         assert "unfinished: 3 sends, 1 reminders, 1 messages to answer" in run(own, "backup", "monday.db")
         assert not own.api.is_finished(work.running)
+    pace(own.api, 0.1)
     lose(own, work, numbers.next())
 
     run(own, "restore", "--replace", "monday.db")
     own.start()
+    pace(own.api, 0.1)
     assert_quiet(own, numbers)
     assert_held(own, work)
     sent = reached(own, RUNNING)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -166,12 +167,21 @@ def test_human_on_the_business_phone_takes_over_until_handed_back(
 
 
 def test_greeting_of_whatsapp_itself_is_no_takeover(api: Api, simulator: Simulator, numbers: Numbers) -> None:
-    customer = numbers.next()
-    simulator.write(customer, "hola")
-    simulator.type_on_business_phone(customer, "¡Bienvenido! En breve te atendemos.")
+    customer = greet_in_time(simulator, numbers)
     await_answer(simulator, customer, "hola")
     await_stored(api, customer, "¡Bienvenido! En breve te atendemos.")
     assert holder(api, customer) == "bot"
+
+
+def greet_in_time(simulator: Simulator, numbers: Numbers) -> str:
+    """A customer whose first message the business's phone has answered as soon as WhatsApp itself does."""
+    for customer in numbers.take(10):
+        simulator.write(customer, "hola")
+        simulator.type_on_business_phone(customer, "¡Bienvenido! En breve te atendemos.")
+        asked, greeted = (datetime.fromisoformat(one["timestamp"]) for one in simulator.messages(customer)[:2])
+        if greeted - asked < timedelta(seconds=2.5):
+            return customer
+    pytest.fail("the machine is too slow to greet anybody in time")
 
 
 def test_messages_of_the_api_are_no_takeover(api: Api, simulator: Simulator, numbers: Numbers) -> None:

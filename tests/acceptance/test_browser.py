@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from tests.acceptance.api import Api
@@ -17,7 +19,7 @@ from tests.acceptance.simulator import Simulator
 from tests.acceptance.stack import ADMIN_PASSWORD, Stack
 from tests.acceptance.talk import ANSWER_SECONDS, Numbers, await_answer, await_stored
 from tests.acceptance.waiting import wait_for
-from tests.scanning import read_code
+from tests.scanning import find_code, read_code
 
 CHROMIUM = shutil.which("chromium")
 
@@ -30,6 +32,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as driver:
+        expect.set_options(timeout=30_000)
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         yield browser
         browser.close()
@@ -167,20 +170,25 @@ def test_phone_is_linked_on_the_page_of_the_number(page: Page, shared: Stack, tm
     for content in ("https://wa.me/settings/linked_devices#2@uno", "https://wa.me/settings/linked_devices#2@dos"):
         before = section.locator(".qr img").get_attribute("src") if section.locator(".qr img").count() else ""
         show_code(shared, business, qr=content)
-        expect(section.locator(".qr img")).not_to_have_attribute("src", before or "-", timeout=20_000)
-        assert read_code(page.screenshot(full_page=True)) == content
+        expect(section.locator(".qr img")).not_to_have_attribute("src", before or "-")
+        wait_for(lambda content=content: scan_page(page) == content, ANSWER_SECONDS, "the picture")  # type: ignore[misc]
     assert_fits(page)
     page.screenshot(path=tmp_path / f"qr-{width}.png", full_page=True)
     token = shared.run("token", "create", business).stdout.strip()
     drawn = Api(shared.up()["api"], token).request("GET", "/connection/qr.svg")
     assert scan_svg(page, drawn.text) == content
     show_code(shared, business, code="QG4X-CMR2")
-    expect(section.locator(".pairing")).to_have_text("QG4X-CMR2", timeout=20_000)
+    expect(section.locator(".pairing")).to_have_text("QG4X-CMR2")
     assert_fits(page)
     page.screenshot(path=tmp_path / f"code-{width}.png", full_page=True)
     page.on("dialog", lambda dialog: dialog.accept())
     section.get_by_role("button", name="Quitar el número").click()
     expect(section.get_by_text("Sin número")).to_be_visible()
+
+
+def scan_page(page: Page) -> str | None:
+    """A picture may not have been drawn yet."""
+    return find_code(Image.open(io.BytesIO(page.screenshot(full_page=True))))
 
 
 def scan_svg(page: Page, svg: str) -> str:
@@ -201,7 +209,7 @@ def show_number(page: Page, stack: Stack, name: str) -> Locator:
 
 def show_code(stack: Stack, business_id: str, *, qr: str | None = None, code: str | None = None) -> None:
     """As the pairing process does."""
-    soon = (datetime.now(UTC) + timedelta(minutes=1)).isoformat(sep=" ").removesuffix("+00:00")
+    soon = (datetime.now(UTC) + timedelta(minutes=10)).isoformat(sep=" ").removesuffix("+00:00")
     with closing(sqlite3.connect(stack.data_dir / "boton.db", timeout=30)) as store, store:
         ours = "(SELECT id FROM connection WHERE business_id = ? AND active)"
         store.execute(f"UPDATE connection SET status = 'linking' WHERE id = {ours}", (business_id,))
@@ -228,6 +236,6 @@ def test_customer_played_by_hand_is_answered(page: Page, shared: Stack, simulato
     page.get_by_role("button", name="Enviar", exact=True).click()
     expect(page.locator("#messages li.mine .body")).to_have_text("<b>hola</b>, ¿atienden hoy?")
     answer = page.locator("#messages li.theirs .body")
-    expect(answer).to_contain_text("«<b>hola</b>, ¿atienden hoy?»", timeout=20_000)
+    expect(answer).to_contain_text("«<b>hola</b>, ¿atienden hoy?»")
     expect(page.locator("#messages li.mine .ticks")).to_have_attribute("title", "entregado")
     assert len(simulator.received(number)) == 1

@@ -83,7 +83,7 @@ def test_newer_instruction_replaces_the_goal(api: Api, simulator: Simulator, num
 
 def test_burst_is_one_turn(api: Api, simulator: Simulator, numbers: Numbers) -> None:
     customer, newcomer = numbers.take(2)
-    api.configure(debounceSeconds=2)
+    api.configure(debounceSeconds=10)  # the burst must not last as long
     try:
         conversation_id = begin(api, customer)
         for text in ("hola", "una pregunta", "¿a qué hora era?"):

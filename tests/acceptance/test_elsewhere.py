@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.ports import LOOPBACK, free_ports, is_listening
-from tests.acceptance.stack import Stack, running
-from tests.acceptance.talk import Numbers, await_answer, await_delivered, let_pass
+from tests.acceptance.stack import START_SECONDS, STOP_SECONDS, Stack, running
+from tests.acceptance.talk import ANSWER_SECONDS, Numbers, await_answer, await_delivered, let_pass
 from tests.acceptance.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(300)
@@ -27,11 +27,11 @@ def temporal(tmp_path: Path) -> Iterator[str]:
     with (tmp_path / "temporal.log").open("wb") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log)
     try:
-        wait_for(lambda: is_listening(port), 30, "Temporal")
+        wait_for(lambda: is_listening(port), START_SECONDS, "Temporal")
         yield f"{LOOPBACK}:{port}"
     finally:
         server.terminate()
-        server.wait(20)
+        server.wait(STOP_SECONDS)
 
 
 def test_temporal_of_ones_own(temporal: str, tmp_path: Path, numbers: Numbers) -> None:
@@ -50,7 +50,9 @@ def test_postgresql(empty_postgres_url: str, tmp_path: Path, numbers: Numbers) -
         recipients = numbers.take(60)
         stack.simulator.set_faults(latencyMs=50, loseAckRate=0.2)
         accepted = stack.api.send(recipients, message="por PostgreSQL")
-        wait_for(lambda: stack.simulator.copies("por PostgreSQL").total() >= 15, 40, "the middle of the batch")
+        wait_for(
+            lambda: stack.simulator.copies("por PostgreSQL").total() >= 15, ANSWER_SECONDS, "the middle of the batch"
+        )
         stack.wait_replaced("link", stack.kill("link"))
         await_delivered(stack.api, accepted["id"], 120)
         assert [stack.simulator.received(number) for number in recipients] == [["por PostgreSQL"]] * 60

@@ -32,8 +32,8 @@ def test_what_happened_is_told_in_order(api: Api, simulator: Simulator, numbers:
     assert (answered["type"], answered["data"]["status"]) == ("message.status", "delivered")
     events = api.get("/events", after=seq, limit=1000)["events"]
     assert [event["seq"] for event in events] == sorted({event["seq"] for event in events})
-    [finished] = [event for event in events if event["type"] == "send.finished"]
-    assert finished["data"]["sendId"] == accepted["id"]
+    finished = [event["data"]["sendId"] for event in events if event["type"] == "send.finished"]
+    assert finished.count(accepted["id"]) == 1
 
 
 def test_pages_leave_nothing_out(api: Api, simulator: Simulator, numbers: Numbers) -> None:
@@ -58,17 +58,17 @@ def test_long_poll_answers_as_soon_as_something_happens(api: Api, simulator: Sim
     waited = time.monotonic() - began
     writing.join()
     assert page["events"][0]["type"] == "message.received"
-    assert 0.9 < waited < 10
+    assert 0.9 < waited < 25
     await_answer(simulator, number, "¿me leen?")
 
 
 def test_long_poll_without_news_ends_empty(api: Api) -> None:
-    seq = wait_for(lambda: _quiet_seq(api), ANSWER_SECONDS, "silence")
-    page = api.get("/events", after=seq, wait=1)
-    assert (page["events"], page["lastSeq"], page["hasMore"]) == ([], seq, False)
+    def poll() -> tuple[int, dict[str, Any]] | None:
+        seq = api.last_seq()
+        page = api.get("/events", after=seq, wait=1)
+        return None if page["events"] else (seq, page)
 
-
-def _quiet_seq(api: Api) -> int:
-    """The newest seq when nothing follows it for a while, else 0."""
-    seq = api.last_seq()
-    return 0 if api.get("/events", after=seq, wait=2)["events"] else seq
+    found = wait_for(poll, ANSWER_SECONDS, "silence")
+    assert found is not None
+    seq, page = found
+    assert (page["lastSeq"], page["hasMore"]) == (seq, False)

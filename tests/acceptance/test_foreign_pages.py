@@ -5,6 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from tests.acceptance.fetching import fetch, open_client
 from tests.acceptance.stack import Stack
 from tests.acceptance.talk import Numbers
 
@@ -15,9 +16,14 @@ def test_other_hosts_name_is_refused(shared: Stack, service: str) -> None:
     url = shared.up()[service]
     path = "/api/v1/status" if service == "api" else "/phones"
     headers = {"Authorization": f"Bearer {shared.up()['token']}"}
-    assert httpx.get(url + path, headers=headers, trust_env=False).status_code == 200
-    answer = httpx.get(url + path, headers={**headers, "Host": "evil.example"}, trust_env=False)
+    assert fetch(url + path, headers=headers).status_code == 200
+    answer = fetch(url + path, headers={**headers, "Host": "evil.example"})
     assert 400 <= answer.status_code < 500
+
+
+def post(url: str, body: str, headers: dict[str, str]) -> httpx.Response:
+    with open_client() as client:
+        return client.post(url, content=body, headers=headers)
 
 
 def test_form_of_another_page_sends_nothing(shared: Stack, numbers: Numbers) -> None:
@@ -25,14 +31,12 @@ def test_form_of_another_page_sends_nothing(shared: Stack, numbers: Numbers) -> 
     number, document = numbers.next(), shared.up()
     body = f'{{"to": "{document["business"]["phone"]}", "text": "de otra página"}}'
     headers = {"Content-Type": "text/plain"}
-    refused = httpx.post(
-        f"{document['simulator']}/phones/{number}/messages", content=body, headers=headers, trust_env=False
-    )
+    refused = post(f"{document['simulator']}/phones/{number}/messages", body, headers)
     assert refused.status_code == 415
     assert shared.simulator.messages(number) == []
     headers["Authorization"] = f"Bearer {document['token']}"
     body = f'{{"to": "{number}", "message": "de otra página"}}'
-    refused = httpx.post(f"{document['api']}/api/v1/send", content=body, headers=headers, trust_env=False)
+    refused = post(f"{document['api']}/api/v1/send", body, headers)
     assert refused.status_code == 415
     assert refused.headers["content-type"].startswith("application/problem+json")
 

@@ -9,12 +9,12 @@ from collections import Counter
 import pytest
 
 from tests.acceptance.stack import Stack
-from tests.acceptance.talk import Numbers, await_answer, await_delivered, let_pass
+from tests.acceptance.talk import ANSWER_SECONDS, Numbers, await_answer, await_delivered, let_pass
 from tests.acceptance.waiting import stays, wait_for
 
 pytestmark = pytest.mark.timeout(300)
 
-REPLACED_SECONDS = 60.0
+SETTLE_SECONDS = 120.0
 FREEZE_SECONDS = 10.0
 
 
@@ -26,13 +26,13 @@ def test_link_frozen_between_claim_and_wire_sends_one_copy(rough: Stack, numbers
     api, simulator, number = rough.api, rough.simulator, numbers.next()
     simulator.set_faults(latencyMs=latency_ms)
     accepted = api.send(number, message="una sola vez")
-    wait_for(lambda: simulator.under_way() == 1, 20, "the attempt to be on its way")
+    wait_for(lambda: simulator.under_way() == 1 or simulator.received(number), ANSWER_SECONDS, "the attempt on its way")
     frozen = rough.kill("link", signal.SIGSTOP)
-    rough.wait_replaced("link", frozen, REPLACED_SECONDS)
+    rough.wait_replaced("link", frozen)
     _continue(frozen)
     simulator.clear_faults()
-    await_delivered(api, accepted["id"], 60)
-    wait_for(lambda: simulator.under_way() == 0, 60, "the old attempt to land or be refused")
+    await_delivered(api, accepted["id"], SETTLE_SECONDS)
+    wait_for(lambda: simulator.under_way() == 0, SETTLE_SECONDS, "the old attempt to land or be refused")
     let_pass(simulator, numbers.next())
     assert simulator.received(number) == ["una sola vez"]
 
@@ -42,7 +42,7 @@ def test_frozen_host_is_not_followed_by_a_second_owner(rough: Stack, numbers: Nu
     api, simulator = rough.api, rough.simulator
     frozen = rough.kill("connections", signal.SIGSTOP)
     accepted = api.send(numbers.take(5), message="con el anfitrión helado")
-    await_delivered(api, accepted["id"], 60)
+    await_delivered(api, accepted["id"], SETTLE_SECONDS)
     stays(lambda: len(rough.up()["pids"]["link"]) <= 1, FREEZE_SECONDS, "at most one link")
     os.kill(frozen, signal.SIGCONT)
     let_pass(simulator, numbers.next())
@@ -53,12 +53,14 @@ def test_temporal_frozen_in_mid_batch(rough: Stack, numbers: Numbers) -> None:
     api, simulator, recipients = rough.api, rough.simulator, numbers.take(150)
     simulator.set_faults(latencyMs=100)
     accepted = api.send(recipients, message="a los ciento cincuenta")
-    wait_for(lambda: simulator.copies("a los ciento cincuenta").total() >= 20, 40, "the middle of the batch")
+    wait_for(
+        lambda: simulator.copies("a los ciento cincuenta").total() >= 20, ANSWER_SECONDS, "the middle of the batch"
+    )
     frozen = rough.kill("temporal", signal.SIGSTOP)
     stays(lambda: rough.living("temporal") == frozen, FREEZE_SECONDS, "the same Temporal")
     os.kill(frozen, signal.SIGCONT)
     simulator.clear_faults()
-    await_delivered(api, accepted["id"], 90)
+    await_delivered(api, accepted["id"], SETTLE_SECONDS)
     reached = Counter(one["to"] for one in simulator.ledger() if one["text"] == "a los ciento cincuenta")
     assert reached == dict.fromkeys(recipients, 1)
 
@@ -70,8 +72,8 @@ def test_accepted_while_temporal_is_frozen_arrives_after(rough: Stack, numbers: 
     simulator.write(customer, "¿me contestan?")
     stays(lambda: rough.living("temporal") == frozen, FREEZE_SECONDS, "the same Temporal")
     os.kill(frozen, signal.SIGCONT)
-    await_delivered(api, accepted["id"], 90)
-    await_answer(simulator, customer, "¿me contestan?", 90)
+    await_delivered(api, accepted["id"], SETTLE_SECONDS)
+    await_answer(simulator, customer, "¿me contestan?", SETTLE_SECONDS)
     let_pass(simulator, numbers.next())
     assert simulator.received(number) == ["aceptado igual"]
     assert len(simulator.received(customer)) == 1

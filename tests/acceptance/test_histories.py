@@ -72,4 +72,4 @@ def test_current_details_say_in_words_where_a_run_stands(shared: Stack, runs: li
 def temporal(stack: Stack, *arguments: str) -> str:
     """What the `temporal` command of this virtual environment prints."""
     command = (str(Path(sys.executable).with_name("temporal")), *arguments, "--address", stack.up()["temporal"])
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout

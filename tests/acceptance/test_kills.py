@@ -12,8 +12,9 @@ from tests.acceptance.talk import Numbers, await_delivered
 from tests.acceptance.traffic import Traffic
 from tests.acceptance.waiting import wait_for
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(600)
 
+SETTLE_SECONDS = 180.0
 PARTS = ("api", "worker", "link", "connections", "temporal", "simulator")
 
 
@@ -26,8 +27,8 @@ def test_kill_of_each_part_loses_nothing_and_repeats_nothing(rough: Stack, numbe
             traffic.await_more()
             rough.wait_replaced(part, rough.kill(part))
         traffic.await_more()
-    traffic.await_settled(150)
-    wait_for(lambda: not traffic.unsettled_sends(), 60, "receipts for all sends")
+    traffic.await_settled(SETTLE_SECONDS)
+    wait_for(lambda: not traffic.unsettled_sends(), SETTLE_SECONDS, "receipts for all sends")
     assert traffic.repeated() == {}
     assert len(traffic.doubtful) <= 2 * len(PARTS)
     for part in PARTS:
@@ -41,10 +42,10 @@ def test_kill_in_mid_batch_leaves_each_phone_one_copy(rough: Stack, numbers: Num
     text = f"en tanda, sin {' ni '.join(parts)}"
     simulator.set_faults(latencyMs=40)
     accepted = api.send(recipients, message=text)
-    wait_for(lambda: simulator.copies(text)[text] >= 20, 60, "the middle of the batch")
+    wait_for(lambda: simulator.copies(text)[text] >= 20, SETTLE_SECONDS, "the middle of the batch")
     killed = {part: rough.kill(part) for part in parts}
     for part, pid in killed.items():
         rough.wait_replaced(part, pid)
-    await_delivered(api, accepted["id"], 120)
+    await_delivered(api, accepted["id"], SETTLE_SECONDS)
     reached = Counter(delivery["to"] for delivery in simulator.ledger() if delivery["text"] == text)
     assert reached == dict.fromkeys(recipients, 1)

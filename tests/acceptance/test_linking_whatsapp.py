@@ -96,7 +96,7 @@ def test_pairing_that_is_killed_before_it_is_recorded_is_linked_all_the_same(
     """The phone has the device already, and so has the device store: nobody is asked to scan again."""
     world.ask()
     code = world.await_code()
-    with closing(sqlite3.connect(world.stack.data_dir / "boton.db", isolation_level=None)) as store:
+    with closing(sqlite3.connect(world.stack.data_dir / "boton.db", isolation_level=None, timeout=60)) as store:
         store.execute("BEGIN IMMEDIATE")
         jid = world.phone.use(code)
         wait_for(lambda: world.has_device(jid), SECONDS, "the device")

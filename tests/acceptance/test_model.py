@@ -147,7 +147,7 @@ def test_kill_while_the_model_thinks_leaves_one_answer(
         stack.simulator.write(customer, text)
         wait_for(lambda: model.asked(text), ANSWER_SECONDS, "the model to be asked")
         stack.wait_replaced(part, stack.kill(part))
-    await_reply(stack, customer, 90)
+    await_reply(stack, customer, 2 * ANSWER_SECONDS)
     let_model_pass(stack, newcomer)
     assert len(stack.simulator.received(customer)) == 1
 

@@ -5,22 +5,24 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.acceptance.api import Api
+from tests.acceptance.fetching import fetch
 from tests.acceptance.simulator import Simulator
 from tests.acceptance.stack import Stack
-from tests.acceptance.talk import Numbers, await_answer, await_delivered
+from tests.acceptance.talk import ANSWER_SECONDS, Numbers, await_answer, await_delivered
 from tests.acceptance.waiting import wait_for
 
 MOST_MEGABYTES = 600
+COUNTED = {"boton_http_requests", "boton_messages", "boton_llm_calls", "boton_send_seconds"}
+PROCESSES = {"api", "worker", "connections", "link", "simulator"}
 _LABELS = re.compile(r'(\w+)="')
 
 
 def fetch_metrics(stack: Stack) -> str:
-    answer = httpx.get(stack.up()["metrics"], trust_env=False, timeout=20)
+    answer = fetch(stack.up()["metrics"])
     assert answer.status_code == 200
     return answer.text
 
@@ -31,13 +33,19 @@ def test_metrics_tell_of_every_process(shared: Stack, api: Api, simulator: Simul
     simulator.write(customer, "¿cuánto sale el corte?")
     await_answer(simulator, customer, "¿cuánto sale el corte?")
     await_delivered(api, api.send(customer, message="sale diez")["id"])
-    text = fetch_metrics(shared)
-    families = {family.name: family for family in text_string_to_metric_families(text)}
-    up = {sample.labels["process"].split("/")[0]: sample.value for sample in families["boton_process_up"].samples}
-    assert up == dict.fromkeys(("api", "worker", "connections", "link", "simulator"), 1.0)
-    for name in ("boton_http_requests", "boton_messages", "boton_llm_calls", "boton_send_seconds"):
-        assert sum(sample.value for sample in families[name].samples) > 0, name
-    assert any(name.startswith("temporal_") for name in families)
+    wait_for(lambda: not untold(fetch_metrics(shared)), ANSWER_SECONDS, lambda: f"{untold(fetch_metrics(shared))}")
+
+
+def untold(text: str) -> set[str]:
+    """Of what the metrics say nothing yet: processes, which have a second to answer, and families."""
+    totals, up = {}, set()
+    for family in text_string_to_metric_families(text):
+        totals[family.name] = sum(sample.value for sample in family.samples)
+        if family.name == "boton_process_up":
+            up = {sample.labels["process"].split("/")[0] for sample in family.samples if sample.value}
+    counted = {name for name, total in totals.items() if total > 0}
+    temporals = {name.partition("_")[0] for name in totals}
+    return (PROCESSES ^ up) | (COUNTED - counted) | ({"temporal"} - temporals)
 
 
 def test_metrics_are_well_formed_and_name_nobody(shared: Stack) -> None:
@@ -52,14 +60,15 @@ def test_metrics_are_well_formed_and_name_nobody(shared: Stack) -> None:
 
 
 def test_health_needs_no_token(shared: Stack) -> None:
-    for path in ("live", "ready"):
-        assert httpx.get(f"{shared.up()['api']}/health/{path}", trust_env=False).status_code == 200
+    api = shared.up()["api"]
+    assert fetch(f"{api}/health/live").status_code == 200
+    wait_for(lambda: fetch(f"{api}/health/ready").status_code == 200, ANSWER_SECONDS, "every part to answer in time")
 
 
 def test_docs_and_openapi_are_served(shared: Stack) -> None:
     api = shared.up()["api"]
-    assert httpx.get(f"{api}/docs", trust_env=False).status_code == 200
-    schema = httpx.get(f"{api}/openapi.json", trust_env=False).json()
+    assert fetch(f"{api}/docs").status_code == 200
+    schema = fetch(f"{api}/openapi.json").json()
     assert {"/api/v1/send", "/api/v1/status", "/api/v1/chats", "/api/v1/config"} <= set(schema["paths"])
 
 
@@ -74,8 +83,8 @@ def test_find_shows_a_customers_chat_and_its_workflows(shared: Stack, simulator:
 
 
 def test_doctor_finds_nothing_wrong_with_a_running_stack(shared: Stack) -> None:
-    examined = shared.run("doctor")
-    assert examined.returncode == 0, examined.stdout + examined.stderr
+    """Each part has some seconds to answer it."""
+    wait_for(lambda: shared.run("doctor").returncode == 0, ANSWER_SECONDS, lambda: shared.run("doctor").stdout)
 
 
 def test_logs_hold_no_number_and_no_text(shared: Stack, api: Api, simulator: Simulator, numbers: Numbers) -> None:
@@ -84,7 +93,7 @@ def test_logs_hold_no_number_and_no_text(shared: Stack, api: Api, simulator: Sim
     simulator.write(customer, "esto no va al registro")
     await_answer(simulator, customer, "esto no va al registro")
     failing = api.send(absent, message="tampoco esto")
-    wait_for(lambda: api.is_finished(failing["id"]), 30, "the failing send")
+    wait_for(lambda: api.is_finished(failing["id"]), ANSWER_SECONDS, "the failing send")
     api.request("POST", "/send", json={"to": "12", "message": "ni esto"})
     for log in (shared.data_dir / "logs").iterdir():
         text = log.read_text(encoding="utf-8", errors="replace")
@@ -94,12 +103,12 @@ def test_logs_hold_no_number_and_no_text(shared: Stack, api: Api, simulator: Sim
 
 def test_ready_soon_and_idle_in_little_memory(resting: Stack, capsys: pytest.CaptureFixture[str]) -> None:
     seconds = resting.start()
-    wait_for(lambda: resting.api.get("/status")["connected"], 20, "the connection")
+    resting.await_link()
     sizes = {name: sum(map(pss, pids)) for name, pids in by_name(resting).items()}
     with capsys.disabled():
         print(f"\nready after {seconds:.1f} s; PSS in MB: {sizes}; together {sum(sizes.values())}")
     assert sum(sizes.values()) <= MOST_MEGABYTES
-    assert seconds < 30, "10 s on a quiet machine; other tests share this one"
+    assert seconds < 60, "10 s on a quiet machine; other tests share this one"
 
 
 def by_name(stack: Stack) -> dict[str, list[int]]:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.acceptance.simulator import Simulator
 from tests.acceptance.stack import Stack
-from tests.acceptance.talk import await_delivered
+from tests.acceptance.talk import ANSWER_SECONDS, answers, await_delivered
 from tests.acceptance.waiting import wait_for
 
 HOST = "https://boton.etthore.com"
@@ -47,12 +47,13 @@ def paste(stack: Stack, example: str) -> Any:
 
 @pytest.fixture
 def juan(shared: Stack, simulator: Simulator) -> str:
-    """The document's customer has written "hola", under the name he has there."""
-    simulator.change_phone("5491112345678", name="Juan")
-    simulator.write("5491112345678", "hola")
-    jid = "5491112345678@s.whatsapp.net"
-    wait_for(lambda: "hola" in [one["text"] for one in shared.api.messages("5491112345678")], 20, "Juan's message")
-    return jid
+    """The document's customer has written "hola", under the name he has there, and was answered."""
+    number = "5491112345678"
+    simulator.change_phone(number, name="Juan")
+    before = len(answers(simulator, number, "hola"))
+    simulator.write(number, "hola")
+    wait_for(lambda: len(answers(simulator, number, "hola")) > before, ANSWER_SECONDS, "the answer to Juan")
+    return f"{number}@s.whatsapp.net"
 
 
 def test_status(shared: Stack) -> None:

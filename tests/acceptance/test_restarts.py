@@ -8,14 +8,14 @@ from collections import Counter
 
 import pytest
 
-from tests.acceptance.stack import STOP_SECONDS, Stack
+from tests.acceptance.stack import START_SECONDS, STOP_SECONDS, Stack
 from tests.acceptance.talk import Numbers, answers, await_answer, await_delivered, let_pass
 from tests.acceptance.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(300)
 
-GONE_SECONDS = 20.0
-PENDING_SECONDS = 90.0
+GONE_SECONDS = 60.0
+PENDING_SECONDS = 120.0
 
 
 def assert_nothing_is_left(stack: Stack) -> None:
@@ -29,14 +29,13 @@ def assert_nothing_is_left(stack: Stack) -> None:
 def test_stop_leaves_nothing(own: Stack, number: signal.Signals) -> None:
     os.killpg(own.process.pid, number)  # as a terminal's Ctrl-C does
     assert own.process.wait(STOP_SECONDS) == 0
-    assert own.processes() == {}
     assert not own.up_file.exists()
     assert_nothing_is_left(own)
 
 
 def test_stop_during_the_start_leaves_nothing(resting: Stack) -> None:
     resting.launch()
-    wait_for(lambda: len(resting.processes()) >= 3, 30, "the first processes")
+    wait_for(lambda: len(resting.processes()) >= 3, START_SECONDS, "the first processes")
     resting.process.send_signal(signal.SIGTERM)
     assert resting.process.wait(STOP_SECONDS) == 0
     assert not resting.up_file.exists()
@@ -68,7 +67,7 @@ def test_everything_pending_goes_on_without_temporals_file(own: Stack, numbers: 
     await_delivered(own.api, own.api.send(done, message="ya entregado")["id"])
     await_delivered(own.api, own.api.send(opened, instruction="Ofrece turno para el lunes")["id"])
     own.simulator.set_faults(offline=True)
-    wait_for(lambda: own.api.get("/status")["connected"] is False, 30, "the loss to be noticed")
+    wait_for(lambda: own.api.get("/status")["connected"] is False, PENDING_SECONDS, "the loss to be noticed")
     several = own.api.send([first, second], message="a los dos")
     opening = own.api.send(to_open, instruction="Pregunta por el pago")
     own.simulator.write(customer, "¿me atienden?")
@@ -101,14 +100,14 @@ def test_the_demo_token_and_business_stay_over_a_restart(own: Stack) -> None:
     own.start()
     after = own.up()
     assert (after["token"], after["business"]) == (before["token"], before["business"])
-    assert own.api.get("/status")["connected"] is True
+    own.await_link()
 
 
 def test_stop_in_mid_batch_repeats_nothing(own: Stack, numbers: Numbers) -> None:
     recipients = numbers.take(80)
     own.simulator.set_faults(latencyMs=100)
     accepted = own.api.send(recipients, message="en dos mitades")
-    wait_for(lambda: own.simulator.copies("en dos mitades").total() >= 15, 40, "the middle of the batch")
+    wait_for(lambda: own.simulator.copies("en dos mitades").total() >= 15, PENDING_SECONDS, "the middle of the batch")
     assert own.stop() == 0
     own.start()
     own.simulator.clear_faults()

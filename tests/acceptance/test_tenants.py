@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import httpx
 import pytest
 
 from tests.acceptance.api import Api
+from tests.acceptance.fetching import fetch
 from tests.acceptance.simulator import Simulator
 from tests.acceptance.stack import Stack
 from tests.acceptance.talk import Numbers, await_answer, await_delivered
@@ -69,7 +69,7 @@ def test_business_without_a_number_is_told_so(other: Api, numbers: Numbers) -> N
 @pytest.mark.parametrize("authorization", [None, "Bearer boton_nobody", "Bearer", "Basic Ym90b246Ym90b24="])
 def test_no_or_wrong_token_is_refused(shared: Stack, authorization: str | None) -> None:
     headers = {} if authorization is None else {"Authorization": authorization}
-    refused = httpx.get(f"{shared.up()['api']}/api/v1/status", headers=headers, trust_env=False)
+    refused = fetch(f"{shared.up()['api']}/api/v1/status", headers=headers)
     assert refused.status_code == 401
     assert refused.headers["www-authenticate"].startswith("Bearer")
     assert refused.headers["content-type"].startswith("application/problem+json")

@@ -9,12 +9,13 @@ import socket
 import subprocess
 from pathlib import Path
 
-import httpx
 import psutil
 import pytest
 
+from tests.acceptance.fetching import fetch
 from tests.acceptance.ports import LOOPBACK
 from tests.acceptance.stack import Stack, boton_command
+from tests.acceptance.talk import ANSWER_SECONDS
 from tests.acceptance.waiting import wait_for
 
 DEMO_PHONE = "5491138620812"
@@ -34,7 +35,7 @@ def test_up_json_tells_where_everything_is(shared: Stack) -> None:
         "metrics": f"http://127.0.0.1:{ports['METRICS_PORT']}/metrics",
     }
     for key in ("dashboard", "temporalUi", "simulator", "metrics"):
-        assert httpx.get(document[key], trust_env=False, follow_redirects=True).status_code == 200, key
+        assert fetch(document[key], follow_redirects=True).status_code == 200, key
 
 
 def test_up_json_names_every_process(shared: Stack) -> None:
@@ -62,12 +63,12 @@ def test_first_run_makes_a_business_that_answers_new_chats(shared: Stack) -> Non
 
 
 def test_the_printed_curl_line_works_when_pasted(shared: Stack) -> None:
-    [line] = re.findall(r"^\s*(curl .+)$", shared.terminal, re.MULTILINE)
+    [line] = wait_for(lambda: re.findall(r"^\s*(curl .+)$", shared.terminal, re.MULTILINE), ANSWER_SECONDS, "the line")
     body = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=30, check=True).stdout
     assert '"status":"queued"' in body.replace(" ", "")
     text = re.search(r'"message": "([^"]+)"', line)
     assert text is not None
-    wait_for(lambda: text[1] in shared.simulator.received("5491112345678"), 20, "the pasted message")
+    wait_for(lambda: text[1] in shared.simulator.received("5491112345678"), ANSWER_SECONDS, "the pasted message")
 
 
 def test_second_up_on_the_same_folder_is_refused_in_one_line(shared: Stack) -> None:

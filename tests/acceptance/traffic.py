@@ -51,7 +51,7 @@ class Traffic:
                 thread.join()
         assert self._problems == []
 
-    def await_more(self, seconds: float = 60) -> None:
+    def await_more(self, seconds: float = 120) -> None:
         """Until two more sends were accepted and one more customer wrote."""
         sent, asked = len(self.accepted), len(self.asked)
         wait_for(

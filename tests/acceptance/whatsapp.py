@@ -21,7 +21,7 @@ from tests.whatsapp.owner import OwnersPhone
 from tests.whatsapp.remote import played_links
 
 NUMBER = "5491138620899"
-SECONDS = 60.0
+SECONDS = 120.0
 
 
 class PlayedStack:
