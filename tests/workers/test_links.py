@@ -15,6 +15,7 @@ from unittest.mock import AsyncMock
 import httpx
 import pytest
 from temporalio.client import Client
+from temporalio.service import RPCError
 from temporalio.worker import Worker
 
 from activities.holding import HoldEnded, OwnershipLost
@@ -387,9 +388,16 @@ async def test_what_comes_in_while_temporal_is_away_is_stored_and_swept_later(wo
     finally:
         world.temporal.start()
     client = await world.temporal.connect()
-    await sweep_later(work, client)
-    described = await client.get_workflow_handle(names.chat_workflow(chat_id)).describe()
-    assert described.id == f"chat/{chat_id}"
+
+    async def is_woken() -> bool:
+        """Temporal may be slow just after its start: the sweeper tries again then."""
+        with contextlib.suppress(RPCError):
+            await sweep_later(work, client)
+            await client.get_workflow_handle(f"chat/{chat_id}").describe()
+            return True
+        return False
+
+    await eventually(is_woken, bool)
     assert link.exit_code is None
 
 
