@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -104,7 +105,10 @@ class Mischief:
         pid = self._stack.living(part)
         if not pid:
             return None
-        os.kill(pid, number)
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            return None  # it has ended meanwhile
         self._tell(part, tally)
         return pid
 
@@ -118,7 +122,8 @@ class Mischief:
     def _thaw(self, pid: int) -> None:
         """Unless somebody has ended it, and its number may be another's by now."""
         if pid in self._stack.processes():
-            os.kill(pid, signal.SIGCONT)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
     def _fall(self, moment: Moment) -> bool:
         """As in a power cut; and Temporal's file is lost."""

@@ -94,7 +94,7 @@ class SimulatorWorld:
 
     def __init__(self, url: str, numbers: count[int]) -> None:
         self._url, self._numbers = url, numbers
-        self._http = httpx.Client(base_url=url, trust_env=False)
+        self._http = httpx.Client(base_url=url, trust_env=False, timeout=60)
         self._business = str(next(numbers))
         self._gateways = AsyncExitStack()
 
@@ -200,7 +200,7 @@ class NeonizeWorld:
         **patience: float,
     ) -> NeonizeGateway:
         """With less patience than in production, or as told."""
-        known = {"predecessors": 0.1, "connect": 5.0, "reconnect": 0.2, "sync": 2.0} | patience
+        known = {"predecessors": 0.1, "reconnect": 0.2} | patience
         store, told = self.new_store(host), Patience(**known)
         gateway = NeonizeGateway(store, self.connection_id, told, _reachable, clock, phone)
         self._gateways.push_async_callback(gateway.close)

@@ -27,6 +27,6 @@ def simulator(tmp_path: Path) -> Iterator[SimulatorProcess]:
 
 @pytest.fixture
 def http(shared: SimulatorProcess) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=shared.url, trust_env=False) as client:
+    with httpx.Client(base_url=shared.url, trust_env=False, timeout=60) as client:
         yield client
         client.delete("/faults")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -11,17 +10,17 @@ from pathlib import Path
 
 import httpx
 
+from tests.acceptance.ports import free_ports
+
 _PROGRAM = (
     "import sys; from pathlib import Path; from boton.simulator.main import run;"
     "run(port=int(sys.argv[1]), path=Path(sys.argv[2]), metrics_port=int(sys.argv[3]) if sys.argv[3:] else None)"
 )
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_ports(1)[0]
 
 
 def spawn(port: int, path: Path, *more: str) -> subprocess.Popen[bytes]:
@@ -55,7 +54,7 @@ class SimulatorProcess:
     def _end(self, sign: signal.Signals) -> int:
         if self.process.poll() is None:
             self.process.send_signal(sign)
-        self.process.communicate(timeout=20)
+        self.process.communicate(timeout=60)
         return self.process.returncode
 
     def _answers(self) -> bool:

@@ -46,7 +46,7 @@ def page(browser, simulator: SimulatorProcess):  # type: ignore[no-untyped-def]
 
 @pytest.fixture
 def api(simulator: SimulatorProcess) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=simulator.url, trust_env=False) as client:
+    with httpx.Client(base_url=simulator.url, trust_env=False, timeout=60) as client:
         yield client
 
 

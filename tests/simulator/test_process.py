@@ -29,7 +29,7 @@ def outcome(http: httpx.Client, attempt: str, epoch: int = 1) -> str:
 
 @pytest.fixture
 def http(simulator: SimulatorProcess) -> httpx.Client:
-    return httpx.Client(base_url=simulator.url, trust_env=False)
+    return httpx.Client(base_url=simulator.url, trust_env=False, timeout=60)
 
 
 def test_everything_acknowledged_survives_kill_9(simulator: SimulatorProcess, http: httpx.Client) -> None:
@@ -60,7 +60,7 @@ def test_kill_9_in_the_midst_of_sends_loses_no_answered_one(simulator: Simulator
     under_load = threading.Event()
 
     def keep_sending() -> None:
-        with httpx.Client(base_url=simulator.url, trust_env=False) as own:
+        with httpx.Client(base_url=simulator.url, trust_env=False, timeout=60) as own:
             for number in range(100_000):
                 try:
                     send(own, f"a{number}").raise_for_status()
@@ -72,9 +72,9 @@ def test_kill_9_in_the_midst_of_sends_loses_no_answered_one(simulator: Simulator
 
     sender = threading.Thread(target=keep_sending)
     sender.start()
-    assert under_load.wait(30)
+    assert under_load.wait(60)
     simulator.kill()
-    sender.join(30)
+    sender.join(60)
     simulator.start()
 
     reached = [each["text"] for each in http.get("/ledger?limit=10000").json()["deliveries"]]
@@ -93,34 +93,38 @@ def test_due_reads_are_made_after_a_restart(simulator: SimulatorProcess, http: h
     simulator.start()
 
     cursor = http.get(f"/gateway/{BUSINESS}/events?epoch=1").json()["events"][0]["cursor"]
-    answer = http.get(f"/gateway/{BUSINESS}/events?epoch=1&after={cursor}&wait=20", timeout=30)
+    answer = http.get(f"/gateway/{BUSINESS}/events?epoch=1&after={cursor}&wait=20", timeout=60)
 
     assert [each["body"]["receipt"] for each in answer.json()["events"]] == ["read"]
 
 
 def test_sigterm_ends_it_cleanly_while_others_wait(simulator: SimulatorProcess, http: httpx.Client) -> None:
     open_session(http)
+    http.post(f"/phones/{PHONE}/messages", json={"to": BUSINESS, "text": "hola"}).raise_for_status()
+    (event,) = http.get(f"/gateway/{BUSINESS}/events?epoch=1").json()["events"]
     http.put("/faults", json={"latencyMs": 60_000})
     statuses: list[int] = []
 
     def ask(path: str, **how: object) -> None:
-        with httpx.Client(base_url=simulator.url, trust_env=False, timeout=30) as own:
+        with httpx.Client(base_url=simulator.url, trust_env=False, timeout=60) as own:
             statuses.append(own.request("POST" if how else "GET", path, **how).status_code)  # type: ignore[arg-type]
 
     body = {"epoch": 1, "attempt": "a", "to": PHONE, "text": "x"}
     waiting = [
-        threading.Thread(target=ask, args=(f"/gateway/{BUSINESS}/events?epoch=1&wait=60",)),
+        threading.Thread(target=ask, args=(f"/gateway/{BUSINESS}/events?epoch=1&after={event['cursor']}&wait=60",)),
         threading.Thread(target=ask, args=(f"/gateway/{BUSINESS}/send",), kwargs={"json": body}),
     ]
     for each in waiting:
         each.start()
+    while http.get(f"/phones/{PHONE}/messages").json()["messages"][0]["status"] != "delivered":
+        pass  # whoever waits for events has told by it that they have this one
     while "boton_simulator_under_way 1.0" not in http.get("/metrics").text:
         pass
 
     assert simulator.stop() == 0
 
     for each in waiting:
-        each.join(10)
+        each.join(60)
     assert statuses == [503, 503]
     simulator.start()
     assert http.get("/ledger").json() == {"deliveries": []}
@@ -137,7 +141,7 @@ def test_file_is_for_its_owner_only(simulator: SimulatorProcess, http: httpx.Cli
 
 def test_port_in_use_is_one_clear_line(simulator: SimulatorProcess, tmp_path: Path) -> None:
     second = spawn(simulator.port, tmp_path / "other.db")
-    _, complaint = second.communicate(timeout=30)
+    _, complaint = second.communicate(timeout=60)
 
     assert second.returncode == 2
     assert complaint.decode().count("\n") == 1
@@ -146,7 +150,7 @@ def test_port_in_use_is_one_clear_line(simulator: SimulatorProcess, tmp_path: Pa
 
 def test_second_simulator_on_the_file_is_one_clear_line(simulator: SimulatorProcess) -> None:
     second = spawn(free_port(), simulator.path)
-    _, complaint = second.communicate(timeout=30)
+    _, complaint = second.communicate(timeout=60)
 
     assert second.returncode == 2
     assert complaint.decode().count("\n") == 1
@@ -158,12 +162,12 @@ def test_metrics_have_a_port_of_their_own(tmp_path: Path) -> None:
     process = spawn(port, tmp_path / "simulator.db", str(metrics_port))
     try:
         transport = httpx.HTTPTransport(retries=8)
-        with httpx.Client(transport=transport) as client:
+        with httpx.Client(transport=transport, timeout=60) as client:
             exposition = client.get(f"http://127.0.0.1:{metrics_port}/metrics").text
         assert "boton_simulator_deliveries_total 0.0" in exposition
     finally:
         process.terminate()
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
     assert process.returncode == 0
 
 

@@ -43,7 +43,7 @@ def deliveries_to(http: httpx.Client, phone: str) -> list[dict[str, Any]]:
 
 
 def eventually(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline, "it never came true"
         time.sleep(0.02)
@@ -55,7 +55,7 @@ def test_what_a_customer_writes_is_listed_and_journalled(http: httpx.Client, pho
     assert answer.status_code == 201
     (listed,) = messages_of(http, phone)
     at = datetime.fromisoformat(listed.pop("timestamp"))
-    assert abs(at - datetime.now(UTC)) < timedelta(seconds=20)
+    assert abs(at - datetime.now(UTC)) < timedelta(seconds=60)
     assert listed == {
         "id": answer.json()["id"], "from": phone, "to": business, "type": "text", "text": "hola", "status": "sent",
     }  # fmt: skip
@@ -172,7 +172,7 @@ def test_phone_reads_when_it_is_told_to(http: httpx.Client, phone: str, business
 def test_offline_phone_reads_nothing(http: httpx.Client, phone: str, business: str) -> None:
     other = str(next(_numbers))
     for number in (phone, other):
-        http.put(f"/phones/{number}", json={"readAfterMs": 400})
+        http.put(f"/phones/{number}", json={"readAfterMs": 4000})
         send(http, business, number).raise_for_status()
     http.put(f"/phones/{phone}", json={"online": False})
 

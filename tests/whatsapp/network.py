@@ -71,7 +71,6 @@ class FakeNetwork:
         self.asked: list[str] = []
         self.gone: list[Any] = []
         """Events that a killed process's library had acknowledged, and not handed over."""
-        self.release = threading.Event()
         self._for_later: list[Any] = []
         self._ids = count(1)
         self._random = random.Random(1)
@@ -252,11 +251,13 @@ class FakeNetwork:
             raise Refusal("websocket not connected")
 
     def _travel(self, session: Session) -> None:
-        """From the socket to the server; what cuts the connection on the way loses the answer."""
+        """From the socket to the server; what cuts the connection on the way loses the answer. The latency is that of
+        the moment: without one, what is on its way arrives.
+        """
         self.under_way += 1
         try:
-            end = time.monotonic() + self.faults.get("latencyMs", 0) / 1000
-            while time.monotonic() < end and session.connected:
+            began = time.monotonic()
+            while time.monotonic() - began < self.faults.get("latencyMs", 0) / 1000 and session.connected:
                 time.sleep(0.005)
             if self.faults.get("hang"):
                 session.stopped.wait(_HANGS)

@@ -67,7 +67,7 @@ def test_real_library_makes_its_tables_and_a_device_is_found(store: DeviceStore)
     assert device is not None
     assert (device.jid, device.lid, device.phone) == (jid, "900@lid", PHONE)
     assert len(device.key) == 32
-    assert abs(datetime.now(UTC) - device.linked_at) < timedelta(seconds=5)
+    assert abs(datetime.now(UTC) - device.linked_at) < timedelta(seconds=60)
 
 
 def test_file_of_the_library_can_be_read_while_it_writes(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from boton.store.engine import Database, open_database
 from boton.store.linking import SqlLinkingStore
 from boton.store.pairing import SqlPairingStore
 from tests.contracts.gateways import NeonizeNetwork
-from tests.waiting import eventually
+from tests.waiting import SECONDS, eventually
 from tests.whatsapp import events
 from tests.whatsapp.devices import add_device
 from tests.whatsapp.ffi import Refusal
@@ -53,7 +53,7 @@ class Desk:
         else:
             await linking.log_out(self._business_id, utc_now())
 
-    def run(self, deadline: float = 20, store: SqlPairingStore | None = None) -> asyncio.Task[None]:
+    def run(self, deadline: float = SECONDS, store: SqlPairingStore | None = None) -> asyncio.Task[None]:
         store = store or SqlPairingStore(self.database)
         return asyncio.create_task(link_phone(store, self.devices, self.connection_id, load_pair, deadline))
 
@@ -118,7 +118,7 @@ async def test_scanned_phone_is_the_connections_and_is_to_be_held(desk: Desk) ->
     pairing = await desk.shown(lambda one: one.qr)
     assert str(pairing.qr).startswith("https://wa.me/settings/linked_devices#")
     desk.scan()
-    await asyncio.wait_for(running, 20)
+    await asyncio.wait_for(running, SECONDS)
     connection = await desk.fetch()
     assert (connection.status, connection.phone) == (ConnectionStatus.CONNECTING, PHONE)
     assert await desk.next() is Next.HOLD
@@ -132,7 +132,7 @@ async def test_code_is_shown_for_the_phone_that_asked(desk: Desk) -> None:
     running = desk.run()
     assert (await desk.shown(lambda one: one.code)).code == "QG4X-CMR2"
     desk.scan()
-    await asyncio.wait_for(running, 20)
+    await asyncio.wait_for(running, SECONDS)
     assert (await desk.fetch()).phone == PHONE
 
 
@@ -143,7 +143,7 @@ async def test_code_that_whatsapp_refuses_is_told(desk: Desk, monkeypatch: pytes
         raise Refusal("server returned error 400")
 
     monkeypatch.setattr(desk.network, "ask_code", refuse)
-    await asyncio.wait_for(desk.run(), 20)
+    await asyncio.wait_for(desk.run(), SECONDS)
     connection = await desk.fetch()
     assert connection.status is ConnectionStatus.STOPPED
     assert "pairing code" in str(connection.reason)
@@ -152,7 +152,7 @@ async def test_code_that_whatsapp_refuses_is_told(desk: Desk, monkeypatch: pytes
 
 async def test_nobody_scans_in_time(desk: Desk) -> None:
     await desk.ask()
-    await asyncio.wait_for(desk.run(deadline=0.5), 20)
+    await asyncio.wait_for(desk.run(deadline=0.5), SECONDS)
     connection = await desk.fetch()
     assert (connection.status, connection.phone) == (ConnectionStatus.STOPPED, None)
     assert "in time" in str(connection.reason)
@@ -163,7 +163,7 @@ async def test_wrong_phone_is_not_used(desk: Desk) -> None:
     running = desk.run()
     await desk.shown(lambda one: one.qr)
     desk.scan("5491199999999")
-    await asyncio.wait_for(running, 20)
+    await asyncio.wait_for(running, SECONDS)
     connection = await desk.fetch()
     assert (connection.status, connection.linked_at) == (ConnectionStatus.STOPPED, None)
     assert "Another phone" in str(connection.reason)
@@ -177,7 +177,7 @@ async def test_phone_that_scanned_what_was_withdrawn_forgets_the_device_again(de
     await desk.shown(lambda one: one.qr)
     await desk.withdraw(again=again)
     desk.scan()
-    await asyncio.wait_for(running, 20)
+    await asyncio.wait_for(running, SECONDS)
     connection = await desk.fetch()
     assert (connection.phone, connection.linked_at) == (None, None)
     assert desk.devices.find_device(desk.connection_id) is None
@@ -191,6 +191,6 @@ async def test_store_that_is_away_when_the_phone_has_scanned_is_asked_again(
     running = desk.run(store=AwayStore(desk.database, away=3))
     await desk.shown(lambda one: one.qr)
     desk.scan()
-    await asyncio.wait_for(running, 20)
+    await asyncio.wait_for(running, SECONDS)
     assert (await desk.fetch()).phone == PHONE
     assert desk.devices.find_device(desk.connection_id) is not None

@@ -28,9 +28,12 @@ from boton.whatsapp.neonize_gateway import NeonizeGateway
 from boton.whatsapp.neonize_library import MessageProto
 from tests.contracts.gateways import NeonizeNetwork, NeonizeWorld
 from tests.contracts.test_gateway import attempt_for, events_until, inbound, left, receipts
-from tests.waiting import until
+from tests.waiting import SECONDS, until
 from tests.whatsapp import events
 from tests.whatsapp.ffi import Refusal, Session
+
+FOR_NOW = 600_000
+"""Milliseconds: whoever is on their way stays there until the test goes on."""
 
 
 @pytest.fixture
@@ -62,7 +65,7 @@ async def is_spent_after(world: NeonizeWorld, gateway: NeonizeGateway, *, connec
 async def away(gateway: NeonizeGateway) -> str:
     """Why the connection is away, as soon as it is."""
     cursor = 0
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(SECONDS):
         while True:
             try:
                 heard = await gateway.read_events(cursor, 0.05)
@@ -95,13 +98,13 @@ async def test_pump_that_dies_wakes_a_waiting_reader(world: NeonizeWorld, gatewa
     await asyncio.sleep(0)
     session_of(world).end_pump("proto: required field neonize.ConnectFailure.Reason not set")
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(SECONDS):
         with pytest.raises(ConnectionAway):
             await reading
 
 
 async def test_send_that_hangs_is_given_up_and_the_connection_made_anew(world: NeonizeWorld) -> None:
-    gateway = world.new_gateway(send=0.2, proof=0.1)
+    gateway = world.new_gateway(send=5, proof=0.1)
     await gateway.open(1)
     attempt = attempt_for(world.new_customer())
     world.network.faults = {"hang": True}
@@ -121,15 +124,15 @@ async def test_send_that_hangs_is_given_up_and_the_connection_made_anew(world: N
 
 
 async def test_many_hung_sends_do_not_keep_the_library_from_being_stopped(world: NeonizeWorld) -> None:
-    gateway = world.new_gateway(send=0.5, proof=0.1)
+    gateway = world.new_gateway(send=5, proof=0.1)
     await gateway.open(1)
     attempts = [attempt_for(world.new_customer()) for _ in range(40)]
     world.network.faults = {"hang": True}
     sends = [asyncio.create_task(gateway.send_text(attempt)) for attempt in attempts]
-    await until(lambda: world.network.under_way == 16, 10)
+    await until(lambda: world.network.under_way == 16)
     world.network.faults = {}
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(SECONDS):
         ends = await asyncio.gather(*sends, return_exceptions=True)
         await gateway.open(1)
         await gateway.send_text(attempt_for(world.new_customer()))
@@ -146,7 +149,7 @@ async def test_library_that_does_not_stop_asks_for_a_fresh_process(
     stop = go.Stop
 
     def hang(*arguments: object) -> object:
-        released.wait(10)
+        released.wait(SECONDS)
         return stop(*arguments)
 
     monkeypatch.setattr(go, "Stop", hang)
@@ -163,12 +166,13 @@ async def test_send_that_still_hangs_in_the_library_is_not_said_to_be_not_sent(w
     gateway = world.new_gateway()
     await gateway.open(1)
     attempt = attempt_for(world.new_customer())
-    world.set_faults(latencyMs=800)
+    world.set_faults(latencyMs=FOR_NOW)
     on_its_way = asyncio.create_task(gateway.send_text(attempt))
     await left(world)
 
     assert await gateway.find_outcome(attempt) is Unsettled.UNKNOWN
 
+    world.set_faults()
     sent = await on_its_way
     assert await gateway.find_outcome(attempt) == sent
 
@@ -185,7 +189,7 @@ async def test_timeout_that_no_receipt_settles_stays_unknown_until_one_comes(wor
 
     world.change_customer(customer, online=True)
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(SECONDS):
         while not isinstance(await gateway.find_outcome(attempt), Sent):
             await asyncio.sleep(0.05)
     assert world.received(customer) == ["hola"]
@@ -193,7 +197,7 @@ async def test_timeout_that_no_receipt_settles_stays_unknown_until_one_comes(wor
 
 @pytest.mark.parametrize("kind", ["SENDER", "RETRY", "INACTIVE", "READ"])
 async def test_any_receipt_proves_a_message_to_be_sent(world: NeonizeWorld, kind: str) -> None:
-    gateway = world.new_gateway(proof=5)
+    gateway = world.new_gateway(proof=SECONDS)
     await gateway.open(1)
     customer = world.new_customer(online=False)
     attempt = attempt_for(customer)
@@ -242,7 +246,7 @@ async def test_attempt_cut_off_on_its_way_is_unknown(world: NeonizeWorld) -> Non
     gateway = world.new_gateway(proof=0.1)
     await gateway.open(1)
     attempt = attempt_for(world.new_customer())
-    world.set_faults(latencyMs=5000)
+    world.set_faults(latencyMs=FOR_NOW)
     on_its_way = asyncio.create_task(gateway.send_text(attempt))
     await left(world)
     world.set_faults(offline=True)
@@ -286,7 +290,7 @@ async def test_nothing_is_asked_of_the_library_while_it_stops(
 
     def hang(*arguments: object) -> object:
         stopping.set()
-        released.wait(10)
+        released.wait(SECONDS)
         return stop(*arguments)
 
     monkeypatch.setattr(played.go, "Stop", hang)
@@ -304,7 +308,7 @@ async def test_nothing_is_asked_of_the_library_while_it_stops(
     with pytest.raises(ConnectionAway):
         await client.look_up("5491155550000")
     await client.connect()
-    await asyncio.wait_for(connected.wait(), 10)
+    await asyncio.wait_for(connected.wait(), SECONDS)
     end = asyncio.create_task(client.stop())
     await until(stopping.is_set)
     with pytest.raises(ConnectionAway):
@@ -323,7 +327,7 @@ async def test_library_that_is_not_connected_and_does_not_say_so_is_found_out(
 
     with pytest.raises(ConnectionAway, match="did not say so"):
         await gateway.prove_connected()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(SECONDS):
         with pytest.raises(ConnectionAway):
             await reading
 
@@ -422,12 +426,12 @@ async def test_what_the_library_says_of_itself_is_no_sign_of_life(world: Neonize
 async def test_silence_that_a_message_breaks_is_no_wedge(played: NeonizeNetwork, world: NeonizeWorld) -> None:
     """Though the question itself is answered too late."""
     clock = Clock()
-    gateway = world.new_gateway(clock=clock, answer=20)
+    gateway = world.new_gateway(clock=clock, answer=SECONDS)
     await gateway.open(1)
     world.network.faults = {"silent": True}
     clock.now += 60
     proving = asyncio.create_task(gateway.prove_connected())
-    await until(lambda: "GetBlocklist" in played.go.calls, 10)
+    await until(lambda: "GetBlocklist" in played.go.calls)
     world.customer_writes(world.new_customer(), "hola")
     await proving
 
@@ -469,7 +473,7 @@ async def test_lost_number_says_what_to_do(
     reading = asyncio.create_task(gateway.read_events(0, 60))
     session_of(world).push(event)
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(SECONDS):
         with pytest.raises(NumberLost) as lost:
             await reading
     assert lost.value.status is status
@@ -584,7 +588,7 @@ async def test_text_that_cannot_be_sent_is_refused_and_holds_up_nothing(
 async def test_echo_of_a_message_on_its_way_is_known_to_be_ours(world: NeonizeWorld, gateway: NeonizeGateway) -> None:
     """Before the library has told its id: it must not look like somebody who typed on the phone."""
     attempt = attempt_for(world.new_customer())
-    world.set_faults(latencyMs=500)
+    world.set_faults(latencyMs=FOR_NOW)
     on_its_way = asyncio.create_task(gateway.send_text(attempt))
     await left(world)
     phone = world.network.phones[attempt.jid.partition("@")[0]]
@@ -598,6 +602,7 @@ async def test_echo_of_a_message_on_its_way_is_known_to_be_ours(world: NeonizeWo
 
     assert [(each.from_me, each.attempt_id) for each in inbound(heard)] == [(True, attempt.id)]
     assert not on_its_way.done()
+    world.set_faults()
     await on_its_way
 
 
@@ -620,7 +625,7 @@ async def test_attempt_on_its_way_in_a_replaced_process_is_unknown(
     world: NeonizeWorld, gateway: NeonizeGateway
 ) -> None:
     attempt = attempt_for(world.new_customer())
-    world.set_faults(latencyMs=1500)
+    world.set_faults(latencyMs=FOR_NOW)
     on_its_way = asyncio.create_task(gateway.send_text(attempt))
     await left(world)
     successor = world.new_gateway(proof=0.1)
@@ -793,7 +798,7 @@ async def test_number_is_online_only_while_typing_is_waited_for(world: NeonizeWo
 
     for seconds in (0.3, 0.1):
         await gateway.watch_typing(seconds)
-    await until(lambda: len(world.network.presences) == 3, 10)
+    await until(lambda: len(world.network.presences) == 3)
     assert world.network.presences == ["unavailable", "available", "unavailable"]
 
 
@@ -1000,7 +1005,7 @@ async def test_refusal_of_the_number_is_not_tried_again(
 async def test_typing_is_shown_and_taken_back(world: NeonizeWorld, gateway: NeonizeGateway) -> None:
     customer = world.new_customer()
     await gateway.show_typing(customer, 0.05)
-    await until(lambda: len(world.network.typing) == 2, 5)
+    await until(lambda: len(world.network.typing) == 2)
     assert [state for _, state in world.network.typing] == [0, 1]
 
 

@@ -13,7 +13,7 @@ from boton.whatsapp.neonize_library import parse_event
 from boton.whatsapp.neonize_pairing import pair
 from boton.whatsapp.pairing import Paired, PairingFailed, PairingStep
 from tests.contracts.gateways import NeonizeNetwork
-from tests.waiting import until
+from tests.waiting import SECONDS, until
 from tests.whatsapp import events
 from tests.whatsapp.devices import add_device
 from tests.whatsapp.ffi import Refusal
@@ -33,11 +33,11 @@ class Desk:
         self.steps: list[PairingStep] = []
         self.taken: PairingStep | None = None
 
-    def pair(self, phone: str | None = None, deadline: float = 20) -> asyncio.Task[Paired]:
+    def pair(self, phone: str | None = None, deadline: float = SECONDS) -> asyncio.Task[Paired]:
         return asyncio.create_task(pair(self.store, "con_new", phone=phone, tell=self._tell, deadline=deadline))
 
     async def shown(self, number: int) -> PairingStep:
-        await until(lambda: len(self.steps) >= number, 10)
+        await until(lambda: len(self.steps) >= number)
         return self.steps[number - 1]
 
     def scan(self) -> None:
@@ -77,12 +77,12 @@ async def test_scanned_qr_code_links_the_phone(desk: Desk) -> None:
 
 async def test_device_is_found_again_as_soon_as_the_phone_has_it(desk: Desk) -> None:
     """Whoever is killed from then on leaves no dead entry on the phone."""
-    pairing = desk.pair(deadline=3)
+    pairing = desk.pair(deadline=8)
     await desk.shown(1)
     add_device(desk.store, "con_new", JID)
     (session,) = desk.network.sessions
     session.push(events.paired(JID))
-    await until(lambda: desk.store.find_device("con_new") is not None, 2)
+    await until(lambda: desk.store.find_device("con_new") is not None)
     assert not pairing.done()
     assert await pairing == Paired(jid=JID, phone="5491138620899"), "the link connects it"
 
@@ -103,17 +103,17 @@ async def test_history_that_the_phone_hands_over_is_waited_for_and_read_by_the_l
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("boton.whatsapp.neonize_pairing._HISTORY_SECONDS", 60.0)
-    monkeypatch.setattr("boton.whatsapp.pairing._BETWEEN_PARTS", 0.2)
+    monkeypatch.setattr("boton.whatsapp.pairing._BETWEEN_PARTS", 5.0)
     pairing = desk.pair()
     await desk.shown(1)
     (session,) = desk.network.sessions
     desk.scan()
-    await until(lambda: desk.store.find_device("con_new") is not None, 10)
+    await until(lambda: desk.store.find_device("con_new") is not None)
     assert desk.network.sessions == [session], "it goes on listening"
     for text in ("dos", "uno"):
         session.push(history(text))
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(SECONDS):
         await pairing
 
     raws = Journal(desk.store.engine("con_new"), "con_new").read(0, 10)
@@ -131,14 +131,15 @@ def history(text: str) -> Any:
 
 
 async def test_each_code_tells_how_long_it_lives(desk: Desk) -> None:
+    begun = datetime.now(UTC)
     pairing = desk.pair(deadline=170)
     first = await desk.shown(1)
     (session,) = desk.network.sessions
+    asked = datetime.now(UTC)
     session.call(lambda: session.show_qr("https://wa.me/settings/linked_devices#2"))
     second = await desk.shown(2)
-    now = datetime.now(UTC)
-    assert timedelta(seconds=50) < first.expires_at - now <= timedelta(seconds=60)
-    assert timedelta(seconds=15) < second.expires_at - now <= timedelta(seconds=20)
+    assert begun <= first.expires_at - timedelta(seconds=60) <= asked
+    assert asked <= second.expires_at - timedelta(seconds=20) <= datetime.now(UTC)
     assert second.qr != first.qr
     desk.scan()
     await pairing
@@ -173,7 +174,7 @@ async def test_device_that_the_library_did_not_write_down_fails(desk: Desk) -> N
         await pairing
 
 
-@pytest.mark.parametrize("deadline", [1.0, 600.0])
+@pytest.mark.parametrize("deadline", [20.0, 600.0])
 async def test_taken_link_is_told_for_as_long_as_its_connection_may_be_awaited(desk: Desk, deadline: float) -> None:
     """Longer, where it was taken at the last moment. What has run out looks as if no process attended to it."""
     begun = datetime.now(UTC)

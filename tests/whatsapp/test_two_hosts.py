@@ -14,6 +14,7 @@ from boton.errors import ConnectionAway, SessionReplaced
 from boton.whatsapp.device_store import DeviceStore
 from tests.contracts.gateways import NeonizePostgresNetwork, NeonizeWorld
 from tests.contracts.test_gateway import attempt_for, events_until, inbound, receipts
+from tests.waiting import SECONDS
 from tests.whatsapp import events
 from tests.whatsapp.test_neonize_gateway import is_spent_after
 
@@ -57,7 +58,7 @@ async def test_host_that_may_live_is_waited_for_before_its_number_is_connected(w
     assert len(world.network.sessions) == 1, "the first one's"
 
     await first.close()
-    await asyncio.wait_for(opening, 10)
+    await asyncio.wait_for(opening, SECONDS)
     assert len(world.network.sessions) == 1
 
 

@@ -221,7 +221,7 @@ async def test_killed_host_loses_and_repeats_nothing(site: Site) -> None:
         await eventually(site.journalled, lambda journalled: {each.id for each in numbers} <= journalled)
         assert [await site.stored(each) for each in numbers] == [[]] * len(numbers)
         host.kill()
-        await until(lambda: not any(map(is_alive, links.values())), 5)
+        await until(lambda: not any(map(is_alive, links.values())))
     tried = len(number.attempts_of(links[number.id]))
     for each in numbers:
         each.network.customer_writes(each.customer, "mientras tanto")

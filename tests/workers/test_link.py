@@ -107,7 +107,7 @@ async def test_typing_is_watched_while_the_customer_is_to_be_waited_for(world: W
     gateway.coming_in = [GatewayEvent(cursor=1, body=said), GatewayEvent(cursor=2, body=Typing(jid=said.jid))]
     running = await start(world, gateway, stop)
     await world.connected()
-    await until(lambda: bool(gateway.watched), 20)
+    await until(lambda: bool(gateway.watched))
     assert gateway.watched == [world.business.config.debounce_seconds]
     stop.set()
     assert await running == 0

@@ -25,7 +25,7 @@ from boton.store.pairing import SqlPairingStore
 from boton.whatsapp.device_store import DeviceStore
 from boton.whatsapp.neonize_library import migrate
 from boton.whatsapp.pairing import Paired, PairingFailed, PairingStep
-from tests.waiting import eventually
+from tests.waiting import SECONDS, eventually
 from tests.whatsapp.devices import link_device
 from workers import pairing as module
 from workers.pairing import Pair, link_phone
@@ -51,7 +51,7 @@ class Desk:
         assert connection is not None
         return connection
 
-    async def run(self, connection_id: str, pair: Pair, deadline: float = 20) -> None:
+    async def run(self, connection_id: str, pair: Pair, deadline: float = SECONDS) -> None:
         await link_phone(self.pairing, self.devices, connection_id, lambda: pair, deadline)
 
     async def shown(self, connection_id: str) -> tuple[str | None, str | None]:
@@ -114,7 +114,7 @@ async def test_newest_qr_is_shown_while_nobody_scans(desk: Desk) -> None:
     phone = Phone(a_step(qr="2@one"), a_step(qr="2@two"), then=None)
     connection_id = await desk.ask()
     running = asyncio.create_task(desk.run(connection_id, phone))
-    await asyncio.wait_for(phone.told.wait(), 10)
+    await asyncio.wait_for(phone.told.wait(), SECONDS)
     assert await desk.shown(connection_id) == ("2@two", None)
     running.cancel()
     await asyncio.wait({running})
@@ -124,7 +124,7 @@ async def test_phone_that_has_taken_the_link_is_to_scan_nothing_more(desk: Desk)
     phone = Phone(a_step(qr="2@one"), a_step(scanned=True), then=None)
     connection_id = await desk.ask()
     running = asyncio.create_task(desk.run(connection_id, phone))
-    await asyncio.wait_for(phone.told.wait(), 10)
+    await asyncio.wait_for(phone.told.wait(), SECONDS)
     assert await desk.shown(connection_id) == (None, None)
     connection = await desk.fetch()
     assert connection.status is ConnectionStatus.LINKING
@@ -182,7 +182,7 @@ async def test_library_that_cannot_be_loaded_is_told(desk: Desk) -> None:
 async def test_library_that_hangs_is_given_up(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_SPARE", 0.1)
     connection_id = await desk.ask()
-    await asyncio.wait_for(desk.run(connection_id, Phone(then=None), deadline=0.1), 10)
+    await asyncio.wait_for(desk.run(connection_id, Phone(then=None), deadline=0.1), SECONDS)
     assert (await desk.fetch()).status is ConnectionStatus.STOPPED
 
 
@@ -194,12 +194,12 @@ async def test_request_that_was_withdrawn_ends_the_process_and_changes_nothing(
     connection_id = await desk.ask()
     phone = Phone(a_step(qr="2@one"), then=None)
     running = asyncio.create_task(desk.run(connection_id, phone))
-    await asyncio.wait_for(phone.told.wait(), 10)
+    await asyncio.wait_for(phone.told.wait(), SECONDS)
     if again:
         await desk.ask()
     else:
         await desk.linking.log_out(desk.business_id, utc_now())
-    await asyncio.wait_for(running, 10)
+    await asyncio.wait_for(running, SECONDS)
     assert await desk.shown(connection_id) == (None, None)
     if again:
         assert (await desk.fetch()).status is ConnectionStatus.LINKING
@@ -228,7 +228,7 @@ async def test_real_process_without_a_network_says_so_and_ends(
     """With the real library: it loads, cannot reach WhatsApp, and its thread does not keep the process."""
     set_environment(monkeypatch, tmp_path, sqlite_url)
     connection_id = await desk.ask()
-    await asyncio.wait_for(Pairings().pair(connection_id), 60)
+    await asyncio.wait_for(Pairings().pair(connection_id), SECONDS)
     connection = await desk.fetch()
     assert connection.status is ConnectionStatus.STOPPED
     assert connection.reason
@@ -250,7 +250,7 @@ async def test_host_that_is_told_to_stop_kills_the_process(
 
     pid = int(await eventually(written, bool))
     pairing.cancel()
-    await asyncio.wait({pairing}, timeout=10)
+    await asyncio.wait({pairing}, timeout=SECONDS)
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
 

@@ -16,7 +16,7 @@ from boton.whatsapp.neonize_library import migrate
 from tests.store.builders import NOW
 from tests.waiting import eventually, until
 from tests.whatsapp.devices import link_device
-from tests.workers.conftest import World
+from tests.workers.conftest import PATIENCE, World
 from workers.links import Links
 from workers.running import ENDED
 
@@ -34,19 +34,18 @@ async def real(world: World) -> World:
 async def test_number_without_a_linked_phone_ends_and_says_what_to_do(real: World) -> None:
     link = await real.start_link()
 
-    await until(lambda: link.exit_code is not None, 30)
+    await until(lambda: link.exit_code is not None)
 
     assert link.exit_code == ENDED
     connection = await real.fetch()
     assert connection.status is ConnectionStatus.LOGGED_OUT
     assert connection.reason is not None
     assert "link the phone again" in connection.reason
-    await until(lambda: link.ended is not None, 5)
     assert link.ended == HoldEnded(status="logged_out", reason=connection.reason)
 
 
 async def test_host_does_not_start_a_number_again_that_ended(real: World) -> None:
-    links = Links(lambda _: None, patience=600)  # it is asked more often than in production
+    links = Links(lambda _: None, PATIENCE)
     await links.adopt_or_start(real.connection.id)
     ended = await eventually(lambda: links.check(real.connection.id), lambda one: one is not None)
     assert ended is not None

@@ -16,7 +16,7 @@ from temporalio.worker import Worker
 from boton.metrics_text import pick_loopback_port
 from boton.temporal import TemporalAddress
 from tests.temporal_server import TemporalServer
-from tests.waiting import until
+from tests.waiting import SECONDS, until
 from workers import running
 from workers.running import connect_patiently, serve, sleep_until, unless_stopped
 
@@ -39,7 +39,7 @@ async def test_stop_cancels_the_work_and_waits_for_its_end() -> None:
             await asyncio.sleep(0)
             cleaned.append(True)
 
-    assert await asyncio.wait_for(unless_stopped(stop, work()), 5) is None
+    assert await asyncio.wait_for(unless_stopped(stop, work()), SECONDS) is None
     assert cleaned == [True]
 
 
@@ -79,14 +79,14 @@ async def test_stop_is_noticed_while_temporal_does_not_answer() -> None:
         asyncio.get_running_loop().call_later(0.3, stop.set)
         began = time.monotonic()
         assert await connecting is None
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 9, "the connect itself is given up after 10"
 
 
 async def test_closed_port_is_tried_until_the_stop() -> None:
     stop = asyncio.Event()
     address = TemporalAddress(target=f"127.0.0.1:{pick_loopback_port()}")
     asyncio.get_running_loop().call_later(0.5, stop.set)
-    assert await asyncio.wait_for(connect_patiently(address, Runtime.default(), stop), 5) is None
+    assert await asyncio.wait_for(connect_patiently(address, Runtime.default(), stop), SECONDS) is None
 
 
 async def test_worker_that_could_not_start_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,8 +103,9 @@ async def test_worker_that_could_not_start_is_made_anew(tmp_path: Path, monkeypa
     serving = asyncio.create_task(serve(make_worker, stop))
     await until(lambda: len(made) > 1 or serving.done())
     temporal.start()
+    await temporal.connect()
     told = client.execute_activity(answer, id="a", task_queue="q", start_to_close_timeout=timedelta(seconds=5))
-    assert await asyncio.wait_for(told, 60) == 42
+    assert await asyncio.wait_for(told, SECONDS) == 42
     stop.set()
     await serving
     temporal.kill()
@@ -118,4 +119,4 @@ async def answer() -> int:
 async def test_sleep_ends_with_the_stop() -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().call_soon(stop.set)
-    await asyncio.wait_for(sleep_until(stop, 3600), 5)
+    await asyncio.wait_for(sleep_until(stop, 3600), SECONDS)

@@ -12,7 +12,7 @@ import pytest
 from boton.domain.messages import Lane
 from boton.domain.sends import SendCategory
 from boton.ports import Overdue
-from tests.waiting import until
+from tests.waiting import SECONDS, until
 from workers import sweeper as sweepers
 from workers.sweeper import Sweeper
 
@@ -227,10 +227,11 @@ async def test_new_namespace_is_noted_before_the_overdue_are_listed() -> None:
 
 
 async def test_many_are_started_some_at_a_time_and_the_rest_at_once_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweepers, "_EVERY", timedelta(hours=1))
     scene = Scene(*(overdue("send", f"snd_{number}") for number in range(450)))
     stop = asyncio.Event()
     running = asyncio.create_task(scene.sweeper().run(stop))
-    await until(lambda: len(scene.starter.started) == 450, seconds=4)  # less than one pause between rounds
+    await until(lambda: len(scene.starter.started) == 450)
     stop.set()
     await running
     assert 1 < scene.starter.most_in_flight <= 10
@@ -244,7 +245,7 @@ async def test_failures_do_not_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
     running = asyncio.create_task(scene.sweeper().run(stop))
     await until(lambda: scene.starter.started)
     stop.set()
-    await asyncio.wait_for(running, 5)
+    await asyncio.wait_for(running, SECONDS)
     assert scene.work.leases >= 4
 
 
@@ -255,7 +256,7 @@ async def test_stop_does_not_wait_for_starts_that_hang() -> None:
     running = asyncio.create_task(scene.sweeper().run(stop))
     await until(lambda: scene.starter.in_flight)
     stop.set()
-    await asyncio.wait_for(running, 2)
+    await asyncio.wait_for(running, SECONDS)
     assert scene.starter.in_flight == 0
 
 

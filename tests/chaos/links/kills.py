@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -70,21 +71,23 @@ class Kills:
         while True:
             for step in range(len(self._numbers)):
                 at = (place + step) % len(self._numbers)
-                if link := self._premises.find_link(self._numbers[at]):
-                    os.kill(link, signal.SIGKILL)
-                    self._note(self._numbers[at])
+                if (link := self._premises.find_link(self._numbers[at])) and self._strike_down(link, self._numbers[at]):
                     return at
             time.sleep(_LOOK_EVERY)
 
-    def _note(self, number: PlayedNumber) -> None:
-        """Before its next link can have begun."""
-        now = time.monotonic()
-        with self._changing:
+    def _strike_down(self, link: int, number: PlayedNumber) -> bool:
+        """False where it has ended meanwhile. Frozen first, so that no next link has begun when the epoch is read."""
+        with self._changing, contextlib.suppress(ProcessLookupError):
+            os.kill(link, signal.SIGSTOP)
             epoch, _ = self._store.read_epochs()[number.connection_id]
+            now = time.monotonic()
+            os.kill(link, signal.SIGKILL)
             away = [kill for kill in self.all if kill.number is number and kill.back_at is None]
             for kill in away:
                 kill.again = True
             self.all.append(Kill(number=number, at=now, epoch=epoch, connected=not away))
+            return True
+        return False
 
     def _watch(self) -> None:
         while not self._over.wait(_LOOK_EVERY):

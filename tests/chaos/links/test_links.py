@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from unittest.mock import patch
 
 import pytest
@@ -55,12 +56,13 @@ def test_flood_is_stored_once_and_in_order_whoever_dies(played: Played) -> None:
     premises = Premises(store_url=stack.store_url, data_dir=stack.data_dir, temporal=stack.up()["temporal"])
     (number,) = asyncio.run(add_numbers(premises, played.networks, 1))
     store = PlayedStore(stack.store_url)
-    link = wait_for(lambda: premises.find_link(number), ENOUGH, "a link")
+    find_link = partial(wait_for, lambda: premises.find_link(number), ENOUGH, "a link")
+    find_link()
     flood = Flood(number, store, repeats=0.05)
     with ThreadPoolExecutor(1) as pouring:
         poured = pouring.submit(flood.pour, MESSAGES)
         wait_for(lambda: flood.stored > MESSAGES / 4, ENOUGH, "a part of the flood")
-        os.kill(link, signal.SIGKILL)
+        os.kill(find_link(), signal.SIGKILL)
         poured.result()
         wait_for(lambda: flood.is_stored, ENOUGH, lambda: f"the flood, of which {flood.stored} came\n{stack.logs()}")
     assert flood.check() == []
