@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from temporalio.client import WorkflowExecutionStatus
 from temporalio.exceptions import ApplicationError
-from temporalio.testing import TimeSkipper
+from temporalio.testing import TimeSkipper, TimeSkippingConfig
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from activities.chatting import AdvanceChat, NextStep, RunTool
@@ -22,6 +22,8 @@ from workflows.chat import ChatInput, ChatWorkflow
 from workflows.starter import TemporalStarter
 
 BUSINESS = "biz_1"
+STANDS_STILL = TimeSkippingConfig(enabled=False)
+"""Else a run skips time by itself whenever it has nothing to do, also after it was moved on."""
 
 
 async def is_resting(stage: Stage, chat_id: str) -> str:
@@ -346,7 +348,7 @@ async def test_customer_who_may_be_writing_for_ever_is_answered_after_20_seconds
 
 
 async def test_idle_chat_ends_after_a_minute_and_the_next_look_starts_another(stage: Stage) -> None:
-    skipper, chat_id = TimeSkipper(stage.client), stage.id("cht")
+    skipper, chat_id = TimeSkipper(stage.client, config=STANDS_STILL), stage.id("cht")
     handle = await skipper.client.start_workflow(
         names.CHAT_WORKFLOW, ChatInput(chat_id), id=names.chat_workflow(chat_id), task_queue=names.WORK_QUEUE
     )
@@ -362,7 +364,7 @@ async def test_idle_chat_ends_after_a_minute_and_the_next_look_starts_another(st
 
 
 async def test_chat_acts_by_itself_when_its_timer_is_due(stage: Stage) -> None:
-    skipper, chat_id = TimeSkipper(stage.client), stage.id("cht")
+    skipper, chat_id = TimeSkipper(stage.client, config=STANDS_STILL), stage.id("cht")
     handle, starter = stage.handle(names.chat_workflow(chat_id)), TemporalStarter(skipper.client)
     tomorrow, later = (datetime.now(UTC) + timedelta(days=days) for days in (1, 2))
     stage.script.will("advance_chat", NextStep(state="rest", until=tomorrow), NextStep(state="rest", until=later))
