@@ -36,6 +36,7 @@ class TemporalServer:
     def start(self) -> None:
         command = [find_temporal(), "server", "start-dev", "--headless", "--ip", "127.0.0.1", "--port", str(self._port)]
         command += ["--log-level", "never"]
+        command += ["--dynamic-config-value", "frontend.WorkflowTimeSkippingEnabled=true"]
         command += ["--dynamic-config-value", f"limit.historyCount.suggestContinueAsNew={CONTINUE_AFTER}"]
         for name in ("Read", "Write"):  # as `boton up` has it: priorities hold within one partition
             command += ["--dynamic-config-value", f"matching.numTaskqueue{name}Partitions=1"]

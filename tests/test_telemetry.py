@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from boton.domain.connections import ConnectionStatus
 from boton.errors import NotFound
 from boton.metrics_text import fetch_exposition, merge_expositions, pick_loopback_port
 from boton.telemetry import LineFormatter, Metrics, serve_metrics
+from tests.temporal_server import shared_server
+from tests.waiting import SECONDS
 
 
 def _line(**kwargs: object) -> str:
@@ -173,7 +176,7 @@ def test_a_process_serves_its_metrics_with_more_appended() -> None:
     server = serve_metrics(_counted(), 0, more=[lambda: "extra_metric 7\n"])
     assert server is not None
     try:
-        text = fetch_exposition(server.port)
+        text = fetch_exposition(server.port, SECONDS)
         assert text is not None
         assert _samples(text)["extra_metric", ""] == 7
         with pytest.raises(urllib.error.HTTPError, match="404"):
@@ -193,24 +196,27 @@ def test_a_port_in_use_costs_the_metrics_but_not_the_work(caplog: pytest.LogCapt
     assert "BOTON_METRICS_PORT" in caplog.text
 
 
-def test_the_temporal_sdk_is_part_of_the_exposition() -> None:
+async def test_the_temporal_sdk_is_part_of_the_exposition() -> None:
+    await shared_server().connect()
     code = """
 import asyncio, os, sys
 from boton.metrics_text import fetch_exposition
 from boton.telemetry import Metrics, sdk_runtime, serve_metrics
-from temporalio.testing import WorkflowEnvironment
-temporal = os.path.join(os.path.dirname(sys.executable), "temporal")
+from boton.temporal import TemporalAddress, connect
 async def main():
     runtime, port = sdk_runtime()
-    async with await WorkflowEnvironment.start_local(dev_server_existing_path=temporal, runtime=runtime):
-        print(fetch_exposition(serve_metrics(Metrics(), 0, port).port))
+    await connect(TemporalAddress(target=sys.argv[1]), runtime=runtime)
+    served, text = serve_metrics(Metrics(), 0, port), ""
+    while "temporal_request" not in text:  # neither is waited for long
+        text = fetch_exposition(served.port) or ""
+    print(text)
 asyncio.run(main())
 sys.stdout.flush()
 os._exit(0)  # Temporal's native threads sometimes crash while the interpreter is taken apart
 """
-    text = subprocess.check_output([sys.executable, "-c", code], text=True, timeout=60)
+    command = [sys.executable, "-c", code, shared_server().target]
+    text = await asyncio.to_thread(subprocess.check_output, command, text=True, timeout=SECONDS)
     assert "boton_takeovers_total 0.0" in text
-    assert "temporal_request" in text
     list(text_string_to_metric_families(text))
 
 

@@ -108,7 +108,6 @@ async def test_later_attempt_waits_for_the_one_in_flight_and_never_overlaps_it(b
     assert len(bench.gateway.wire) == len({attempt.message_id for attempt in bench.gateway.wire}) == IN_FLIGHT + 3
 
 
-@pytest.mark.timeout(20)
 @pytest.mark.parametrize("ticks", range(8))
 async def test_attempt_that_comes_just_as_an_earlier_one_ends_does_not_freeze_the_loop(
     bench: Bench, ticks: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 from fastapi import FastAPI
 
+from api import health, starting
 from api.bell import EventBell
 from api.dashboard.admin import AdminAccess
 from api.main import create_app
@@ -41,6 +42,7 @@ BASE = "http://127.0.0.1:8000"
 PASSWORD = "correct horse"
 JUAN = "5491112345678"
 JUAN_JID = f"{JUAN}@s.whatsapp.net"
+PATIENCE = 3600.0
 
 
 class Clock:
@@ -149,6 +151,13 @@ class Tenant:
         await SqlInboxStore(self.database).record_events(self.connection.id, self.epoch, events, self.clock())
 
 
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part that is slow because the machine is, is not taken for dead."""
+    monkeypatch.setattr(starting, "_PATIENCE", PATIENCE)
+    monkeypatch.setattr(health, "_PATIENCE", PATIENCE)
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
@@ -245,13 +254,6 @@ async def open_business(store: Database, clock: Clock, http: httpx.AsyncClient, 
     tenant = Tenant(business=business, connection=connection, token=token, http=http, database=store, clock=clock)
     await tenant.connect()
     return tenant
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Waits for it, 10 s at most."""
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 def replaced(services: Services, **changes: Any) -> FastAPI:

@@ -16,8 +16,9 @@ from boton.domain.connections import Gateway
 from boton.store.connections import SqlConnectionStore
 from boton.store.engine import Database
 from boton.store.pairing import SqlPairingStore
-from tests.api.conftest import JUAN, Clock, FakeStarter, Tenant, ask, check_problem, until
+from tests.api.conftest import JUAN, Clock, FakeStarter, Tenant, ask, check_problem
 from tests.scanning import read_code
+from tests.waiting import until
 
 NOTHING_HELD = {"held": [], "total": 0, "page": 0, "pageSize": 20, "hasMore": False}
 PHONE = "5491150000001"

@@ -14,7 +14,8 @@ from boton.store.assistant import SqlAssistantStore
 from boton.store.outbox import SqlOutboxStore
 from boton.store.tables import ChatRow
 from boton.store.turns import SqlTurnStore
-from tests.api.conftest import JUAN, JUAN_JID, FakeStarter, Tenant, check_problem, until
+from tests.api.conftest import JUAN, JUAN_JID, FakeStarter, Tenant, check_problem
+from tests.waiting import until
 
 ANA = "5491198765432"
 

@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import update
 
 from boton.store.tables import MessageRow, SendRow
-from tests.api.conftest import JUAN, FakeStarter, Tenant, check_problem, until
+from tests.api.conftest import JUAN, FakeStarter, Tenant, check_problem
+from tests.waiting import until
 
 
 async def accept(tenant: Tenant, **more: Any) -> str:

@@ -62,7 +62,7 @@ async def test_the_long_poll_answers_as_soon_as_something_happens(tenant: Tenant
     await tenant.hear("hola")
     page = await poll
     assert [event["data"]["text"] for event in page["events"]] == ["hola"]
-    assert time.perf_counter() - began < 10
+    assert time.perf_counter() - began < 25
 
 
 async def test_the_long_poll_ends_with_its_time(tenant: Tenant) -> None:
@@ -70,14 +70,14 @@ async def test_the_long_poll_ends_with_its_time(tenant: Tenant) -> None:
     began = time.perf_counter()
     page = await heard(tenant, after=newest, wait=0.5)
     assert page["events"] == []
-    assert 0.5 <= time.perf_counter() - began < 5
+    assert 0.5 <= time.perf_counter() - began < 25
 
 
 async def test_the_long_poll_ends_when_the_server_stops(tenant: Tenant, services: Services) -> None:
     newest = (await heard(tenant))["lastSeq"]
     stopping = asyncio.Event()
     app = replaced(services, is_stopping=stopping.is_set)
-    async with ask(app, headers=dict(tenant.http.headers)) as http, asyncio.timeout(10):
+    async with ask(app, headers=dict(tenant.http.headers)) as http, asyncio.timeout(25):
         poll = asyncio.create_task(http.get("/api/v1/events", params={"after": newest, "wait": 30}))
         await asyncio.sleep(0)
         stopping.set()
@@ -99,7 +99,7 @@ async def test_many_who_wait_look_at_the_store_as_one(tenant: Tenant, services: 
     while len(services.bell.waiting) == 0 or services.bell.waiting[tenant.business.id] < 50:
         await asyncio.sleep(0.01)
     await tenant.hear("hola")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(25):
         pages = await asyncio.gather(*polls)
     assert [event["data"]["text"] for page in pages for event in page["events"]] == ["hola"] * 50
     assert services.bell.waiting == {}

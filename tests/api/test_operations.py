@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import sys
-import time
 from datetime import UTC, datetime
-from pathlib import Path
 
 import httpx
 import pytest
 from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 from temporalio import activity, workflow
-from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from api import health
@@ -24,6 +20,8 @@ from boton import names
 from boton.domain.connections import ConnectionStatus
 from boton.temporal import TemporalAddress, connect
 from tests.api.conftest import JUAN, Tenant, ask, check_problem, replaced
+from tests.temporal_server import TemporalServer
+from tests.waiting import eventually
 
 
 async def works() -> None:
@@ -54,12 +52,17 @@ async def test_ready(anyone: httpx.AsyncClient, checks: dict[str, Check]) -> Non
 
 
 async def test_ready_names_what_is_down_and_does_not_wait_for_it(
-    anyone: httpx.AsyncClient, checks: dict[str, Check]
+    anyone: httpx.AsyncClient, checks: dict[str, Check], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    checks.update(store=works, temporal=hangs, workers=is_down, connections=breaks, more=hangs)
-    began = time.perf_counter()
+    monkeypatch.setattr(health, "_PATIENCE", 1.0)
+    last_one_is_asked = asyncio.Event()
+
+    async def hangs_last() -> None:
+        last_one_is_asked.set()
+        await hangs()
+
+    checks.update(temporal=hangs, workers=is_down, connections=breaks, store=last_one_is_asked.wait, more=hangs_last)
     answer = await anyone.get("/health/ready")
-    assert time.perf_counter() - began < 1.8
     assert answer.status_code == 503
     assert answer.json() == {
         "status": "down",
@@ -89,25 +92,28 @@ async def test_a_temporal_that_is_not_there(services: Services, tenant: Tenant) 
 
 
 async def test_workers_and_hosts_are_seen_by_their_polls(services: Services, tenant: Tenant) -> None:
-    binary = str(Path(sys.executable).parent / "temporal")
-    async with await WorkflowEnvironment.start_local(dev_server_existing_path=binary) as environment:
-        client = environment.client
+    server = TemporalServer()
+    try:
+        client = await server.connect()
         checks: dict[str, Check] = {
             "temporal": health.check_temporal(client),
             "workers": health.check_workers(client),
             "connections": health.check_connections(client),
         }
-        without = await health.inspect(checks)
-        assert without["temporal"] == "ok"
-        assert "boton worker" in without["workers"]
-        assert "boton connections" in without["connections"]
+        missing = {
+            "temporal": "ok",
+            "workers": "down: no worker is running; start `boton worker`",
+            "connections": "down: no connection host is running; start `boton connections`",
+        }
+        await eventually(lambda: health.inspect(checks), lambda told: told == missing)
         work = Worker(
             client, task_queue=names.WORK_QUEUE, workflows=[Nothing], workflow_runner=UnsandboxedWorkflowRunner()
         )
         host = Worker(client, task_queue=names.CONNECTIONS_QUEUE, activities=[do_nothing])
-        async with work, host, asyncio.timeout(30):
-            while set((await health.inspect(checks)).values()) != {"ok"}:
-                await asyncio.sleep(0.05)
+        async with work, host:
+            await eventually(lambda: health.inspect(checks), lambda told: set(told.values()) == {"ok"})
+    finally:
+        server.kill()
 
 
 @workflow.defn

@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import update
 
 from boton.store.tables import ConnectionRow, SendRow
-from tests.api.conftest import JUAN, FakeStarter, Tenant, check_problem, until
+from tests.api.conftest import JUAN, FakeStarter, Tenant, check_problem
+from tests.waiting import until
 
 FINE = {
     "profile": "normal",

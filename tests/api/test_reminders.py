@@ -9,7 +9,8 @@ import pytest
 
 from boton.domain.messages import MessageStatus
 from boton.store.reminders import SqlReminderStore
-from tests.api.conftest import JUAN, JUAN_JID, Clock, FakeStarter, Tenant, check_problem, until
+from tests.api.conftest import JUAN, JUAN_JID, Clock, FakeStarter, Tenant, check_problem
+from tests.waiting import until
 
 AT = "2026-11-21T12:00:00.000Z"
 ZONE = "America/Argentina/Cordoba"

@@ -13,7 +13,8 @@ from api.starting import Launcher
 from boton.domain.reminders import Reminder, ReminderStatus, Timing
 from boton.domain.sends import Send, SendCategory, SendKind, SendStatus
 from boton.store.tables import ReminderRow
-from tests.api.conftest import JUAN, FakeStarter, Tenant, until
+from tests.api.conftest import JUAN, FakeStarter, Tenant
+from tests.waiting import until
 
 NOW = datetime(2026, 11, 20, 18, 4, 5, tzinfo=UTC)
 
@@ -28,12 +29,20 @@ class Noting:
         self.started.append(reminder_id)
 
 
-class Slow(FakeStarter):
-    """Takes its time for each start; `broken` ids fail."""
+class Hand:
+    """Moves the event loop's own clock, which stands still otherwise."""
 
-    def __init__(self, seconds: float = 0.0) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: self.now)
+
+
+class Slow(FakeStarter):
+    """Takes its time for each start, a sixteenth of a second where a hand moves the clock; `broken` ids fail."""
+
+    def __init__(self, seconds: float = 0.0, hand: Hand | None = None) -> None:
         super().__init__()
-        self.seconds = seconds
+        self.seconds, self.hand = seconds, hand
         self.order: list[str] = []
         self.broken: set[str] = set()
         self.in_flight = self.most_in_flight = 0
@@ -47,6 +56,8 @@ class Slow(FakeStarter):
     async def _take(self, id: str) -> None:
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        if self.hand is not None:
+            self.hand.now += 1 / 16
         try:
             await asyncio.sleep(self.seconds)
         finally:
@@ -96,10 +107,13 @@ def launch(starter: Slow, noting: Noting, count: int) -> Launcher:
 
 
 async def test_crowd_waits_for_its_turn_and_all_of_it_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(starting, "_PATIENCE", 0.2)
-    starter, noting = Slow(0.01), Noting()
-    launch(starter, noting, 400)  # half a second of work for eight at once
-    await until(lambda: len(noting.started) == 400)
+    monkeypatch.setattr(starting, "_PATIENCE", 1.0)
+    starter, noting = Slow(hand=Hand(monkeypatch)), Noting()
+    launch(starter, noting, 400)  # 25 seconds of work
+    await asyncio.sleep(0)
+    while starter.in_flight:
+        await asyncio.sleep(0)
+    assert len(noting.started) == 400
     assert starter.most_in_flight == 8
     assert sorted(starter.order) == sorted(noting.started)
 
@@ -140,10 +154,10 @@ async def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_what_has_waited_for_too_long_is_the_sweepers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(starting, "_WAITING_SECONDS", 0.05)
-    starter = Slow(0.04)
+    monkeypatch.setattr(starting, "_WAITING_SECONDS", 5 / 16)
+    starter = Slow(hand=Hand(monkeypatch))
     await launch(starter, Noting(), 100).finish()
-    assert 8 <= len(starter.order) <= 24
+    assert starter.order == [f"rem_{number}" for number in range(6)]
 
 
 async def test_woken_reminder_is_not_noted_because_its_workflow_looks_itself() -> None:

@@ -3,7 +3,6 @@ import gc
 import sqlite3
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -63,20 +62,24 @@ async def test_read_sees_one_state_however_long_it_takes(database: Database) -> 
 
 
 async def _in_one_group(database: Database, works: Sequence[Callable[[Session], str]]) -> list[str | BaseException]:
-    """Lets the works wait behind one that takes its time, so that SQLite's writer finds all of them at once."""
+    """Lets the works wait behind one that takes its time, so that SQLite's writer finds all of them at once, and takes
+    them along however long that lasts.
+    """
     entered, go_on = threading.Event(), threading.Event()
 
-    def hold(_session: Session) -> None:
+    def hold(_session: Session) -> str:
         entered.set()
         assert go_on.wait(20)
+        return ""
 
-    holding = asyncio.create_task(database.write(hold))
-    assert await asyncio.to_thread(entered.wait, 20)
-    waiting = asyncio.gather(*(database.write(work) for work in works), return_exceptions=True)
-    await asyncio.sleep(0)
-    go_on.set()
-    await holding
-    return await waiting
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "_GROUP_SECONDS", 60.0)
+        holding = asyncio.create_task(database.write(hold))
+        assert await asyncio.to_thread(entered.wait, 20)
+        waiting = asyncio.gather(holding, *(database.write(work) for work in works), return_exceptions=True)
+        await asyncio.sleep(0)
+        go_on.set()
+        return (await waiting)[1:]
 
 
 async def test_failed_work_does_not_lose_its_neighbours(database: Database) -> None:
@@ -304,23 +307,14 @@ async def test_rows_that_were_read_are_held_until_the_transaction_ends(database:
     assert len(statements) == 1
 
 
-async def _write_together(database: Database, *works: Callable[[Session], object]) -> list[object]:
-    """In one group: the writer is kept busy until all of them wait."""
-    busy = asyncio.ensure_future(database.write(lambda _session: time.sleep(0.05)))
-    await asyncio.sleep(0.01)
-    results = await asyncio.gather(*(database.write(work) for work in works), return_exceptions=True)
-    await busy
-    return list(results)
-
-
 async def test_what_sqlite_takes_back_by_itself_is_not_told_as_done(sqlite_url: str) -> None:
-    def lose(session: Session) -> None:
+    def lose(session: Session) -> str:
         session.connection().connection.driver_connection.rollback()  # type: ignore[union-attr]
         raise sqlite3.OperationalError("database or disk is full")
 
     database = open_database(sqlite_url)
     try:
-        first, second = await _write_together(database, _put("lost"), lose)
+        first, second = await _in_one_group(database, [_put("lost"), lose])
         assert isinstance(first, OperationalError)
         assert isinstance(second, Exception)
         assert await database.write(_put("kept")) == "kept"
@@ -369,7 +363,6 @@ async def test_transaction_of_a_frozen_process_is_ended_and_run_again(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Others get its locks without it; once it wakes, it reads what they wrote."""
-    monkeypatch.setattr(postgresql, "FROZEN_SECONDS", 1)
     frozen, others = open_database(postgres_url), open_database(postgres_url)
     await others.write(_put("a", "1"))
     locked, awake = threading.Event(), threading.Event()
@@ -380,8 +373,10 @@ async def test_transaction_of_a_frozen_process_is_ended_and_run_again(
         assert awake.wait(30)
         row.value = str(int(row.value) + 1)
 
-    freezing = asyncio.create_task(frozen.write(freeze))
-    assert await asyncio.to_thread(locked.wait, 30)
+    with monkeypatch.context() as patch:
+        patch.setattr(postgresql, "FROZEN_SECONDS", 1)
+        freezing = asyncio.create_task(frozen.write(freeze))
+        assert await asyncio.to_thread(locked.wait, 30)
     await asyncio.wait_for(others.write(_add_to("a", 10)), 20)
     awake.set()
     await freezing

@@ -1,5 +1,6 @@
 import asyncio
 from datetime import datetime
+from typing import TypeVar
 
 import pytest
 from sqlalchemy import select, update
@@ -13,12 +14,13 @@ from boton.ports import IdempotencyKey, Page
 from boton.store.aliases import ensure_chats
 from boton.store.businesses import SqlBusinessStore
 from boton.store.chats import SqlChatStore
-from boton.store.engine import Database, open_database
+from boton.store.engine import Database, Work, open_database
 from boton.store.sends import SqlSendStore
 from boton.store.steps import lock_chat
 from boton.store.tables import ChatRow, ConnectionRow, ConversationRow, MessageRow, SendRow
 from tests.store.builders import NOW, a_business, a_send, at, jid_of
 
+T = TypeVar("T")
 NUMBERS = ["5491112345678", "5491198765432", "5215512345678"]
 KEY = IdempotencyKey(key="k1", path="/api/v1/send", body_hash="a" * 64)
 
@@ -363,12 +365,22 @@ async def test_bulk_lets_other_writers_in(sqlite_url: str) -> None:
     bulk, other = open_database(sqlite_url), open_database(sqlite_url)
     business, _ = await a_business(bulk)
     numbers = [f"54911{number:08d}" for number in range(4000)]
-    accepting = asyncio.create_task(SqlSendStore(bulk).accept_send(a_send(business, numbers)))
     written = 0
-    while not accepting.done():
-        await SqlBusinessStore(other).update_config(business.id, {"takeover_minutes": written})
-        written += 1
-    accepted = await accepting
+
+    class Interrupted(Database):
+        def __init__(self) -> None: ...
+
+        async def read(self, work: Work[T]) -> T:
+            return await bulk.read(work)
+
+        async def write(self, work: Work[T]) -> T:
+            nonlocal written
+            result = await bulk.write(work)
+            await SqlBusinessStore(other).update_config(business.id, {"takeover_minutes": written})
+            written += 1
+            return result
+
+    accepted = await SqlSendStore(Interrupted()).accept_send(a_send(business, numbers))
     assert (await SqlSendStore(other).fetch_send(business.id, accepted.send.id)).counts == {MessageStatus.QUEUED: 4000}
     assert (await SqlBusinessStore(other).fetch_tally(business.id)).chats == 4000
     assert written > 8

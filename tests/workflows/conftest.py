@@ -7,6 +7,7 @@ import contextlib
 import uuid
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest_asyncio
@@ -130,9 +131,11 @@ class Stage:
         self.client, self.script = client, script
         self.connection_id = f"con_{uuid.uuid4().hex}"
         self.starter = TemporalStarter(client)
+        self._ids: list[str] = []
 
     def id(self, prefix: str) -> str:
-        return f"{prefix}_{uuid.uuid4().hex}"
+        self._ids.append(f"{prefix}_{uuid.uuid4().hex}")
+        return self._ids[-1]
 
     def handle(self, workflow_id: str) -> WorkflowHandle[Any, Any]:
         return self.client.get_workflow_handle(workflow_id)
@@ -148,10 +151,26 @@ class Stage:
 
         return await eventually(fetch, holds)
 
+    async def timers(self, workflow_id: str) -> list[timedelta]:
+        """How long each timer was set for that its present run has started."""
+        history = await self.handle(workflow_id).fetch_history()
+        return [
+            event.timer_started_event_attributes.start_to_fire_timeout.ToTimedelta()
+            for event in history.events
+            if event.HasField("timer_started_event_attributes")
+        ]
+
     async def status(self, workflow_id: str) -> str | None:
         described = await self.handle(workflow_id).describe()
         pair = [one for one in described.typed_search_attributes if one.key.name == names.SEARCH_STATUS]
         return str(pair[0].value) if pair else None
+
+    async def end(self) -> None:
+        """Ends whatever runs of this test's ids; a list of what runs would come a moment late."""
+        for id in self._ids:
+            for name in (names.send_workflow, names.chat_workflow, names.connection_workflow, names.reminder_workflow):
+                with contextlib.suppress(RPCError):  # it never ran, or has ended
+                    await self.handle(name(id)).terminate("the test is over")
 
 
 @pytest_asyncio.fixture
@@ -194,8 +213,6 @@ async def stage() -> AsyncIterator[Stage]:
     ]
     running = [asyncio.create_task(worker.run()) for worker in workers]
     yield stage
-    async for execution in client.list_workflows('ExecutionStatus="Running"'):
-        with contextlib.suppress(RPCError):  # it may have ended since it was listed
-            await client.get_workflow_handle(execution.id, run_id=execution.run_id).terminate("the test is over")
+    await stage.end()
     await asyncio.gather(*(worker.shutdown() for worker in workers))
     await asyncio.gather(*running)

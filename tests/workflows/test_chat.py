@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-import pytest_asyncio
 from temporalio.client import WorkflowExecutionStatus
 from temporalio.exceptions import ApplicationError
-from temporalio.testing import WorkflowEnvironment
+from temporalio.testing import TimeSkipper, TimeSkippingConfig
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from activities.chatting import AdvanceChat, NextStep, RunTool
 from activities.sending import BatchStep, SendMessages
 from boton import names
-from boton.cli.embedded import find_temporal
-from boton.temporal import DATA_CONVERTER, prepare_namespace, sandbox_runner
 from tests.temporal_server import CONTINUE_AFTER
-from tests.waiting import eventually, until
-from tests.workflows.conftest import Script, Stage
+from tests.waiting import SECONDS, eventually, until
+from tests.workflows.conftest import Stage
 from workflows import policies
 from workflows.chat import ChatInput, ChatWorkflow
+from workflows.starter import TemporalStarter
 
 BUSINESS = "biz_1"
+STANDS_STILL = TimeSkippingConfig(enabled=False)
+"""Else a run skips time by itself whenever it has nothing to do, also after it was moved on."""
 
 
 async def is_resting(stage: Stage, chat_id: str) -> str:
@@ -123,20 +122,21 @@ async def test_customer_who_never_stops_is_served_by_several_runs(stage: Stage) 
 
 async def test_next_run_knows_that_the_customer_is_writing_still(stage: Stage) -> None:
     tries, chat_id = CONTINUE_AFTER // 5, stage.id("cht")
+    handle = stage.handle(names.chat_workflow(chat_id))
+    asked: list[int] = []
 
-    async def customer_writes_meanwhile() -> BatchStep:
-        await stage.starter.look_at_chat(chat_id, BUSINESS, quiet_seconds=15)
+    async def customer_writes_as_the_run_ends() -> BatchStep:
+        if (await handle.describe()).history_length > CONTINUE_AFTER:
+            asked.append(len(stage.script.calls["advance_chat"]))
+            await stage.starter.look_at_chat(chat_id, BUSINESS, quiet_seconds=20)
         return BatchStep(state="more")
 
     stage.script.will("advance_chat", *[send(stage, "msg_1")] * tries)
-    stage.script.will("send_messages", *[customer_writes_meanwhile] * tries)
+    stage.script.will("send_messages", *[customer_writes_as_the_run_ends] * tries)
     await stage.starter.look_at_chat(chat_id, BUSINESS)
-    first = await run_of(stage, chat_id)
-    await eventually(lambda: run_of(stage, chat_id), lambda run: run != first)
-    asked = len(stage.script.calls["advance_chat"])
-    timers = await eventually(lambda: timers_of(stage, chat_id), lambda timers: timers)
-    assert timedelta(seconds=10) < timers[0] <= timedelta(seconds=15)
-    assert len(stage.script.calls["advance_chat"]) == asked
+    timers = await eventually(lambda: stage.timers(handle.id), bool)
+    assert timedelta(seconds=10) < timers[0] <= timedelta(seconds=20)
+    assert asked == [len(stage.script.calls["advance_chat"])]
 
 
 async def test_phone_that_is_away_for_days_is_waited_for_by_several_runs(stage: Stage) -> None:
@@ -168,7 +168,12 @@ async def test_reply_that_no_link_takes_does_not_hold_the_chat_up_for_ever(
     """
     monkeypatch.setattr(policies, "LINK_ABSENT", timedelta(seconds=1))
     left = NextStep(state="send", connection_id="con_left", message_ids=("msg_1",), holder="bot")
-    stage.script.will("advance_chat", left, send(stage, "msg_2"))
+
+    async def over_another_link() -> NextStep:
+        monkeypatch.undo()
+        return send(stage, "msg_2")
+
+    stage.script.will("advance_chat", left, over_another_link)
     chat_id, queue = stage.id("cht"), stage.id("queue")
     chat = {"id": names.chat_workflow(chat_id), "task_queue": queue}
     worker = Worker(
@@ -238,7 +243,7 @@ async def test_chat_that_has_become_part_of_another_ends_its_run(stage: Stage, i
         await until(lambda: stage.script.calls["send_messages"])
         await stage.starter.look_at_chat(chat_id, BUSINESS)
     handle = stage.handle(names.chat_workflow(chat_id))
-    assert await asyncio.wait_for(handle.result(), 20) == int(in_hand)
+    assert await asyncio.wait_for(handle.result(), SECONDS) == int(in_hand)
     assert "part" in await stage.details(names.chat_workflow(chat_id), lambda told: "gone" in told)
 
 
@@ -247,7 +252,7 @@ async def test_look_that_comes_too_late_for_a_chat_that_is_gone_ends_at_once(sta
     stage.script.will("advance_chat", NextStep(state="gone"), NextStep(state="gone"))
     for _ in range(2):
         await stage.starter.look_at_chat(chat_id, BUSINESS)
-        await asyncio.wait_for(stage.handle(names.chat_workflow(chat_id)).result(), 20)
+        await asyncio.wait_for(stage.handle(names.chat_workflow(chat_id)).result(), SECONDS)
     assert len(stage.script.calls["advance_chat"]) == 2
     assert stage.script.calls["send_messages"] == []
 
@@ -290,31 +295,23 @@ async def test_patience_with_the_model_counts_attempts_and_not_the_time_that_no_
 # ---------------------------------------------------------------- bursts
 
 
-async def timers_of(stage: Stage, chat_id: str) -> list[timedelta]:
-    history = await stage.handle(names.chat_workflow(chat_id)).fetch_history()
-    return [
-        event.timer_started_event_attributes.start_to_fire_timeout.ToTimedelta()
-        for event in history.events
-        if event.HasField("timer_started_event_attributes")
-    ]
-
-
 async def test_burst_is_one_turn(stage: Stage) -> None:
     chat_id = stage.id("cht")
-    for _ in range(5):
-        await stage.starter.look_at_chat(chat_id, BUSINESS, quiet_seconds=1.5)
+    for seconds in (20, 20, 20, 20, 1):
+        await stage.starter.look_at_chat(chat_id, BUSINESS, quiet_seconds=seconds)
     await is_resting(stage, chat_id)
     assert stage.script.calls["advance_chat"] == [AdvanceChat(chat_id)]
 
 
 async def test_message_of_a_burst_puts_the_answer_off(stage: Stage) -> None:
     chat_id = stage.id("cht")
-    for seconds in (10, 12):
-        await stage.starter.look_at_chat(chat_id, BUSINESS, quiet_seconds=seconds)
-        await eventually(lambda: timers_of(stage, chat_id), lambda timers: len(timers) == (seconds - 8) // 2)  # noqa: B023
-    first, second = await timers_of(stage, chat_id)
+    workflow_id = names.chat_workflow(chat_id)
+    await stage.starter.look_at_chat(chat_id, BUSINESS, quiet_seconds=10)
+    await eventually(lambda: stage.timers(workflow_id), bool)
+    await stage.starter.look_at_chat(chat_id, BUSINESS, quiet_seconds=12)
+    first, second = await eventually(lambda: stage.timers(workflow_id), lambda timers: len(timers) > 1)
     assert first == timedelta(seconds=10)
-    assert timedelta(seconds=11) < second <= timedelta(seconds=12)
+    assert timedelta(seconds=10) < second <= timedelta(seconds=12)
     assert stage.script.calls["advance_chat"] == []
 
 
@@ -322,13 +319,13 @@ async def test_turn_that_was_written_in_vain_waits_until_the_customer_is_quiet(s
     chat_id = stage.id("cht")
 
     async def another_message_comes() -> NextStep:
-        await stage.starter.look_at_chat(chat_id, BUSINESS, quiet_seconds=9)
+        await stage.starter.look_at_chat(chat_id, BUSINESS, quiet_seconds=20)
         return NextStep(state="again", holder="bot")
 
     stage.script.will("advance_chat", another_message_comes)
     await stage.starter.look_at_chat(chat_id, BUSINESS)
-    timers = await eventually(lambda: timers_of(stage, chat_id), lambda timers: timers)
-    assert timedelta(seconds=8) < timers[-1] <= timedelta(seconds=9)
+    timers = await eventually(lambda: stage.timers(names.chat_workflow(chat_id)), bool)
+    assert timedelta(seconds=10) < timers[-1] <= timedelta(seconds=20)
     assert stage.script.calls["advance_chat"] == [AdvanceChat(chat_id)]
 
 
@@ -342,7 +339,7 @@ async def test_turn_that_was_written_in_vain_is_written_anew_where_no_look_tells
 async def test_customer_who_may_be_writing_for_ever_is_answered_after_20_seconds(stage: Stage) -> None:
     chat_id = stage.id("cht")
     await stage.starter.look_at_chat(chat_id, BUSINESS, quiet_seconds=60)
-    timers = await eventually(lambda: timers_of(stage, chat_id), lambda timers: timers)
+    timers = await eventually(lambda: stage.timers(names.chat_workflow(chat_id)), bool)
     assert timers == [timedelta(seconds=20)]
     assert stage.script.calls["advance_chat"] == []
 
@@ -350,63 +347,35 @@ async def test_customer_who_may_be_writing_for_ever_is_answered_after_20_seconds
 # ---------------------------------------------------------------- the end of a run, in virtual time
 
 
-@pytest_asyncio.fixture
-async def virtual() -> AsyncIterator[tuple[WorkflowEnvironment, Script]]:
-    """A server of its own whose workflows have a clock that can be moved."""
-    environment = await WorkflowEnvironment.start_time_skipping_v2(
-        data_converter=DATA_CONVERTER,
-        dev_server_existing_path=find_temporal(),
-        dev_server_extra_args=["--dynamic-config-value", "frontend.WorkflowTimeSkippingEnabled=true"],
-    )
-    script = Script()
-    async with environment:
-        await prepare_namespace(environment.client, embedded=True)
-        worker = Worker(
-            environment.client,
-            task_queue=names.WORK_QUEUE,
-            workflows=[ChatWorkflow],
-            activities=[script.advance_chat, script.run_tool, script.give_up_turn],
-            workflow_runner=sandbox_runner(),
-        )
-        async with worker:
-            yield environment, script
-
-
-async def test_idle_chat_ends_after_a_minute_and_the_next_look_starts_another(
-    virtual: tuple[WorkflowEnvironment, Script],
-) -> None:
-    environment, script = virtual
-    stage = Stage(environment.client, script)
-    chat_id = stage.id("cht")
-    handle = await environment.client.start_workflow(
+async def test_idle_chat_ends_after_a_minute_and_the_next_look_starts_another(stage: Stage) -> None:
+    skipper, chat_id = TimeSkipper(stage.client, config=STANDS_STILL), stage.id("cht")
+    handle = await skipper.client.start_workflow(
         names.CHAT_WORKFLOW, ChatInput(chat_id), id=names.chat_workflow(chat_id), task_queue=names.WORK_QUEUE
     )
     await is_resting(stage, chat_id)
-    await environment.fast_forward(handle, timedelta(seconds=59))
-    assert (await handle.describe()).status is WorkflowExecutionStatus.RUNNING
-    await environment.fast_forward(handle, timedelta(seconds=2))
-    assert await asyncio.wait_for(handle.result(), 30) == 0
-    first = (await handle.describe()).run_id
+    await skipper.fast_forward(handle, timedelta(seconds=30))
+    described = await handle.describe()
+    assert described.status is WorkflowExecutionStatus.RUNNING
+    await skipper.fast_forward(handle, timedelta(seconds=31))
+    assert await asyncio.wait_for(handle.result(), SECONDS) == 0
     await stage.starter.look_at_chat(chat_id, BUSINESS)
-    again = await eventually(handle.describe, lambda described: described.run_id != first)
-    assert again.run_id != first
-    await until(lambda: len(script.calls["advance_chat"]) == 2)
+    assert await run_of(stage, chat_id) != described.run_id
+    await until(lambda: len(stage.script.calls["advance_chat"]) == 2)
 
 
-async def test_chat_acts_by_itself_when_its_timer_is_due(virtual: tuple[WorkflowEnvironment, Script]) -> None:
-    environment, script = virtual
-    stage = Stage(environment.client, script)
-    chat_id = stage.id("cht")
-    handle = stage.handle(names.chat_workflow(chat_id))
+async def test_chat_acts_by_itself_when_its_timer_is_due(stage: Stage) -> None:
+    skipper, chat_id = TimeSkipper(stage.client, config=STANDS_STILL), stage.id("cht")
+    handle, starter = stage.handle(names.chat_workflow(chat_id)), TemporalStarter(skipper.client)
     tomorrow, later = (datetime.now(UTC) + timedelta(days=days) for days in (1, 2))
-    script.will("advance_chat", NextStep(state="rest", until=tomorrow), NextStep(state="rest", until=later))
-    await stage.starter.look_at_chat(chat_id, BUSINESS)
+    stage.script.will("advance_chat", NextStep(state="rest", until=tomorrow), NextStep(state="rest", until=later))
+    await starter.look_at_chat(chat_id, BUSINESS)
     await stage.details(handle.id, lambda told: f"Acts by itself at {tomorrow:%Y-%m-%d %H:%M} UTC" in told)
-    await environment.fast_forward(handle, timedelta(hours=23))
-    assert len(script.calls["advance_chat"]) == 1
-    await environment.fast_forward(handle, timedelta(hours=2))
+    await skipper.fast_forward(handle, timedelta(hours=23))
+    assert len(stage.script.calls["advance_chat"]) == 1
+    await skipper.fast_forward(handle, timedelta(hours=2))
     await stage.details(handle.id, lambda told: f"Acts by itself at {later:%Y-%m-%d %H:%M} UTC" in told)
-    await stage.starter.look_at_chat(chat_id, BUSINESS)
-    await until(lambda: len(script.calls["advance_chat"]) == 3)
-    await environment.fast_forward(handle, timedelta(seconds=61))
-    assert await asyncio.wait_for(handle.result(), 30) == 0
+    await starter.look_at_chat(chat_id, BUSINESS)
+    await stage.details(handle.id, lambda told: "next message" in told and "Acts by itself" not in told)
+    assert len(stage.script.calls["advance_chat"]) == 3
+    await skipper.fast_forward(handle, timedelta(seconds=61))
+    assert await asyncio.wait_for(handle.result(), SECONDS) == 0

@@ -9,10 +9,9 @@ import pytest
 from activities.connecting import ConnectionStep, PairConnection, UnlinkConnection
 from activities.holding import HoldConnection, HoldEnded, OwnershipLost
 from boton import names
-from tests.waiting import until
+from tests.waiting import SECONDS, eventually, until
 from tests.workflows.conftest import Stage
 
-SECONDS = 30
 REASON = "Link the phone again: POST /api/v1/connection."
 HOLD, PAIR, DONE = (
     ConnectionStep("hold"),
@@ -109,7 +108,7 @@ async def test_phone_that_could_not_be_told_of_the_log_out_is_told_later(stage: 
     connection_id = await start(stage)
     workflow_id = names.connection_workflow(connection_id)
     await stage.details(workflow_id, lambda told: "Logged out here." in told)
-    await until(lambda: stage.script.calls["unlink_connection"])
+    await eventually(lambda: stage.timers(workflow_id), bool)
     assert len(stage.script.calls["advance_connection"]) == 1, "it rests"
     await stage.starter.look_at_connection(connection_id, "biz_1")
     await ended(stage, connection_id)
