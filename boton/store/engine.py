@@ -295,24 +295,25 @@ class _PostgresRunner:
         self._threads = ThreadPoolExecutor(_POSTGRES_THREADS, thread_name_prefix="store")
 
     def submit_write(self, work: Work[Any]) -> Future[Any]:
-        return self._threads.submit(self._persist, work)
+        return self._threads.submit(_insist, self._engine, work)
 
     def submit_read(self, work: Work[Any]) -> Future[Any]:
-        return self._threads.submit(_in_transaction, self._reader, work)
+        return self._threads.submit(_insist, self._reader, work)
 
     def close(self) -> None:
         self._threads.shutdown()
         self._engine.dispose()
 
-    def _persist(self, work: Work[T]) -> T:
-        for attempt in range(_TRIES):
-            try:
-                return _in_transaction(self._engine, work)
-            except (DBAPIError, Overtaken) as error:
-                if not _is_lost_race(error) or attempt == _TRIES - 1:
-                    raise
-                time.sleep(0.01 * 2**attempt)
-        raise AssertionError("unreachable")
+
+def _insist(engine: Engine, work: Work[T]) -> T:
+    for attempt in range(_TRIES):
+        try:
+            return _in_transaction(engine, work)
+        except (DBAPIError, Overtaken) as error:
+            if not _is_lost_race(error) or attempt == _TRIES - 1:
+                raise
+            time.sleep(0.01 * 2**attempt)
+    raise AssertionError("unreachable")
 
 
 def _is_lost_race(error: DBAPIError | Overtaken) -> bool:

@@ -3,12 +3,14 @@ import gc
 import sqlite3
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import psycopg
 import pytest
-from sqlalchemy import event, select, text, update
+from sqlalchemy import event, func, select, text, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlmodel import Session, col
 
@@ -383,3 +385,21 @@ async def test_transaction_of_a_frozen_process_is_ended_and_run_again(
     assert await others.read(lambda session: session.get_one(MetaRow, "a").value) == "12"
     await frozen.close()
     await others.close()
+
+
+async def test_read_of_a_frozen_process_is_run_again(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgresql, "FROZEN_SECONDS", 1)
+    database = open_database(postgres_url)
+    began: list[int] = []
+
+    def freeze(session: Session) -> list[str]:
+        began.append(session.scalar(select(func.pg_backend_pid())) or 0)
+        if len(began) == 1:
+            with psycopg.connect(postgres_url, autocommit=True) as other:
+                while other.execute("SELECT 1 FROM pg_stat_activity WHERE pid = %s", began).fetchone():
+                    time.sleep(0.05)
+        return _keys(session)
+
+    assert await database.read(freeze) == []
+    assert len(began) == 2
+    await database.close()
