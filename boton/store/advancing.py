@@ -55,12 +55,12 @@ def next_step(
     """
     match SendStatus(send.status):
         case SendStatus.PAUSED:
-            events += end_if_over(session, send, now)
+            events += end_if_over(session, [send], now)
             return Idle(why="paused" if send.finished_at is None else "done")
         case SendStatus.FINISHED:
             return Idle(why="done")
         case SendStatus.CANCELLED:
-            _, told = cancel_queued(session, send, now, _SETTLED_AT_ONCE)
+            _, told = cancel_queued(session, [send], now, _SETTLED_AT_ONCE)
             events += told
             return _end(session, send, lane, now, events)
     if send.send_at is not None and send.send_at > now:
@@ -140,7 +140,7 @@ def _end(session: Session, send: SendRow, lane: Lane, now: datetime, events: lis
         return Idle(why="more")
     if _is_left(session, send, lane.value, MessageStatus.SENDING):
         return Idle(why="wait", until=now + _IN_FLIGHT_AGAIN, reason=WaitReason.IN_FLIGHT.value)
-    events += end_if_over(session, send, now)
+    events += end_if_over(session, [send], now)
     return Idle(why="lane_done" if send.finished_at is None else "done")
 
 

@@ -86,7 +86,7 @@ def _cancel(session: Session, business_id: str, conversation_id: str, now: datet
     events = end_conversation(session, chat, row.id, ConversationStatus.CANCELLED, None, now)
     events += _cancel_queued(session, chat, row, now)
     if send is not None and send.status in {SendStatus.PAUSED, SendStatus.RUNNING, SendStatus.QUEUED}:
-        events += end_if_over(session, send, now)
+        events += end_if_over(session, [send], now)
     chat.next_step_at = next_step(session, chat, now)
     session.flush()
     append_events(session, events)

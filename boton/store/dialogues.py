@@ -77,7 +77,7 @@ def unopen_dialogue(session: Session, chat: ChatRow, opening: MessageRow, now: d
     if conversation is None or conversation.ended_at is not None:
         return
     conversation.status, conversation.deadline_at = ConversationStatus.OPENING.value, None
-    cancel_planned(session, conversation.id, now, promises=True)
+    cancel_planned(session, [conversation.id], now, promises=True)
     if chat.conversation_id == conversation.id:
         chat.conversation_id = None
     chat.next_step_at = next_step(session, chat, now)

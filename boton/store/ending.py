@@ -5,7 +5,7 @@ A claim locks the send too and looks at its status, so that nothing is claimed o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, func, select
@@ -16,10 +16,12 @@ from boton.domain.events import EventType, NewEvent
 from boton.domain.messages import UNFINISHED, Lane, MessageError, MessageStatus
 from boton.domain.sends import SendStatus
 from boton.errors import Conflict, NotFound
-from boton.store.steps import end_conversation, lock_chats, move
+from boton.store.events import append_events
+from boton.store.follow_ups import cancel_planned
+from boton.store.steps import close_conversation, lock_chats, move
 from boton.store.tables import ChatRow, ConnectionRow, ConversationRow, MessageRow, SendRow
 
-AT_ONCE = 200
+SETTLED_AT_ONCE = 200
 """Messages that are cancelled in one transaction: SQLite's other writers wait that long."""
 
 _DIALOGUE_ENDS = {
@@ -27,6 +29,8 @@ _DIALOGUE_ENDS = {
     MessageStatus.EXPIRED: ConversationStatus.EXPIRED,
 }
 _CANCELLED = MessageError(code="send_cancelled", detail="the send was cancelled before this message left")
+_IN_A_LANE = col(MessageRow.lane).in_([lane.value for lane in Lane])
+"""As every message of a send is: they are found by the index that begins with send, lane and status."""
 
 
 def lock_send(session: Session, business_id: str, send_id: str) -> SendRow:
@@ -91,74 +95,110 @@ def cancel(send: SendRow, now: datetime) -> None:
     send.waiting = send.hold = None
 
 
-def cancel_queued(session: Session, send: SendRow, now: datetime, limit: int) -> tuple[int, list[NewEvent]]:
-    """Cancels at most `limit` queued messages of a cancelled send; see `settle_queued`."""
-    return settle_queued(session, send, MessageStatus.CANCELLED, _CANCELLED, now, limit)
+def cancel_some(session: Session, sends: Sequence[SendRow], now: datetime) -> bool:
+    """Cancels sends, locked in the order of their ids, and a piece of what is queued of them; whether there is more of
+    it. Must be a transaction's last statements. Raises Conflict when one has finished.
+    """
+    for send in sends:
+        cancel(send, now)
+    count, events = cancel_queued(session, sends, now, SETTLED_AT_ONCE)
+    events += end_if_over(session, sends, now)
+    session.flush()
+    append_events(session, events)
+    return count == SETTLED_AT_ONCE and any(send.finished_at is None for send in sends)
+
+
+def cancel_queued(session: Session, sends: Sequence[SendRow], now: datetime, limit: int) -> tuple[int, list[NewEvent]]:
+    """Cancels at most `limit` queued messages of cancelled sends; see `settle_queued`."""
+    return settle_queued(session, sends, MessageStatus.CANCELLED, _CANCELLED, now, limit)
 
 
 def expire_queued(
     session: Session, send: SendRow, error: MessageError, now: datetime, limit: int
 ) -> tuple[int, list[NewEvent]]:
     """At most `limit` queued messages of a send are too late now; see `settle_queued`."""
-    return settle_queued(session, send, MessageStatus.EXPIRED, error, now, limit)
+    return settle_queued(session, [send], MessageStatus.EXPIRED, error, now, limit)
 
 
 def settle_queued(
-    session: Session, send: SendRow, status: MessageStatus, error: MessageError, now: datetime, limit: int
+    session: Session,
+    sends: Sequence[SendRow],
+    status: MessageStatus,
+    error: MessageError,
+    now: datetime,
+    limit: int,
 ) -> tuple[int, list[NewEvent]]:
-    """Ends at most `limit` queued messages of a send, first to last; how many it were, and what is to be told. Fewer
-    than `limit`: none is queued any more. A dialogue whose opening never leaves is over.
+    """Ends at most `limit` queued messages of these sends, first to last; how many it were, and what is to be told.
+    Fewer than `limit`: none is queued any more. A dialogue whose opening never leaves is over.
     """
     queued = select(col(MessageRow.id), col(MessageRow.chat_id), col(MessageRow.conversation_id)).where(
-        _of(send.id), col(MessageRow.status) == MessageStatus.QUEUED.value
+        _of([send.id for send in sends]), col(MessageRow.status) == MessageStatus.QUEUED.value
     )
-    found = session.execute(queued.order_by(col(MessageRow.position)).limit(limit)).all()
+    found = session.execute(queued.order_by(col(MessageRow.send_id), col(MessageRow.position)).limit(limit)).all()
     dialogues = _lock_dialogues(session, [(chat_id, id) for _, chat_id, id in found if id is not None])
     events: list[NewEvent] = []
+    ended: list[str] = []
     for row in _lock_queued(session, [id for id, _, _ in found]):
         events += move(row, status, now, error)
-        if row.conversation_id is not None:
-            chat, conversation = dialogues[row.conversation_id]
-            events += end_conversation(session, chat, conversation.id, _DIALOGUE_ENDS[status], None, now)
+        if row.conversation_id is None:
+            continue
+        chat, dialogue = dialogues[row.conversation_id]
+        if dialogue.ended_at is None:
+            events.append(close_conversation(chat, dialogue, _DIALOGUE_ENDS[status], None, now))
+            ended.append(dialogue.id)
     session.flush()
+    if ended:
+        cancel_planned(session, ended, now, promises=True)
     return len(found), events
 
 
-def end_if_over(session: Session, send: SendRow, now: datetime) -> list[NewEvent]:
-    """Ends a send of which nothing is queued or on its way: `finished_at` is set then. The event that tells it. A
-    workflow that waits for the link of a number which is gone is told by the sweeper.
+def end_if_over(session: Session, sends: Sequence[SendRow], now: datetime) -> list[NewEvent]:
+    """Ends those of which nothing is queued or on its way: `finished_at` is set then. The events that tell it, in the
+    order of the sends' ids. A workflow that waits for the link of a number which is gone is told by the sweeper.
     """
-    session.flush()
-    if send.finished_at is not None or _is_unfinished(session, send):
+    going = {send.id: send for send in sends if send.finished_at is None}
+    if not going:
         return []
+    session.flush()
+    over = _find_over(session, going)
+    counts = _count(session, over)
+    return [_end(session, going[id], counts[id], now) for id in over]
+
+
+def _end(session: Session, send: SendRow, counts: Mapping[MessageStatus, int], now: datetime) -> NewEvent:
     if send.status != SendStatus.CANCELLED:
         send.status = SendStatus.FINISHED.value
     unattended = not session.get_one(ConnectionRow, send.connection_id).active
     send.finished_at, send.next_step_at, send.waiting = now, now if unattended else None, None
-    counts = {status.value: count for status, count in count_messages(session, send.id).items()}
-    data = {"sendId": send.id, "status": send.status, "total": send.total, "counts": counts}
+    told = {status.value: count for status, count in counts.items()}
+    data = {"sendId": send.id, "status": send.status, "total": send.total, "counts": told}
     if send.reminder_id is not None:
         data["reminderId"] = send.reminder_id
-    return [NewEvent(business_id=send.business_id, type=EventType.SEND_FINISHED, at=now, data=data)]
+    return NewEvent(business_id=send.business_id, type=EventType.SEND_FINISHED, at=now, data=data)
 
 
 def end_halted(session: Session, sends: Sequence[SendRow], now: datetime) -> list[NewEvent]:
     """`end_if_over` for those of them that are paused or cancelled; the others go on and end by themselves."""
     halted = [send for send in sends if send.status in (SendStatus.PAUSED, SendStatus.CANCELLED)]
-    return [event for send in halted for event in end_if_over(session, send, now)]
+    return end_if_over(session, halted, now)
 
 
 def count_messages(session: Session, send_id: str) -> dict[MessageStatus, int]:
     """A send's messages by status; those that nobody is in are left out."""
-    counted = session.execute(
-        select(col(MessageRow.status), func.count()).where(_of(send_id)).group_by(col(MessageRow.status))
-    )
-    return {MessageStatus(status): count for status, count in counted}
+    return _count(session, [send_id])[send_id]
 
 
-def _of(send_id: str) -> ColumnElement[bool]:
-    """A send's messages, by the index that begins with send, lane and status."""
-    return (col(MessageRow.send_id) == send_id) & col(MessageRow.lane).in_([lane.value for lane in Lane])
+def _count(session: Session, send_ids: Collection[str]) -> Mapping[str, dict[MessageStatus, int]]:
+    columns = (col(MessageRow.send_id), col(MessageRow.status))
+    counted = session.execute(select(*columns, func.count()).where(_of(send_ids)).group_by(*columns))
+    counts: dict[str, dict[MessageStatus, int]] = {id: {} for id in send_ids}
+    for send_id, status, count in counted:
+        counts[send_id][MessageStatus(status)] = count
+    return counts
+
+
+def _of(send_ids: Collection[str]) -> ColumnElement[bool]:
+    return col(MessageRow.send_id).in_(send_ids) & _IN_A_LANE
 
 
 def _check_not_over(send: SendRow, wanted: str) -> None:
@@ -166,9 +206,12 @@ def _check_not_over(send: SendRow, wanted: str) -> None:
         raise Conflict(f"Send {send.id} is {send.status}: it cannot be {wanted} any more.")
 
 
-def _is_unfinished(session: Session, send: SendRow) -> bool:
-    left = select(col(MessageRow.id)).where(_of(send.id), col(MessageRow.status).in_([one.value for one in UNFINISHED]))
-    return session.execute(left.limit(1)).first() is not None
+def _find_over(session: Session, send_ids: Collection[str]) -> list[str]:
+    """Those of which nothing is queued or on its way, in the order of their ids."""
+    ids = col(SendRow.id)
+    left = col(MessageRow.send_id) == ids, _IN_A_LANE, col(MessageRow.status).in_([one.value for one in UNFINISHED])
+    over = select(ids).where(ids.in_(send_ids), ~select(col(MessageRow.id)).where(*left).exists())
+    return list(session.scalars(over.order_by(ids)))
 
 
 def _lock_dialogues(session: Session, ids: Sequence[tuple[str, str]]) -> dict[str, tuple[ChatRow, ConversationRow]]:

@@ -10,7 +10,7 @@ from sqlmodel import Session, col
 
 from boton.domain.messages import MessageError
 from boton.domain.sends import SendStatus
-from boton.store.ending import AT_ONCE, end_if_over, expire_queued, lock_sends
+from boton.store.ending import SETTLED_AT_ONCE, end_if_over, expire_queued, lock_sends
 from boton.store.events import append_events
 from boton.store.outages import away_seconds
 from boton.store.tables import ConnectionRow, SendRow
@@ -64,11 +64,11 @@ def expire_some(session: Session, send_id: str, now: datetime) -> tuple[bool, bo
     error = _find_late(session, send, now)
     if error is None:
         return False, send.finished_at is not None
-    count, events = expire_queued(session, send, error, now, AT_ONCE)
-    events += end_if_over(session, send, now)
+    count, events = expire_queued(session, send, error, now, SETTLED_AT_ONCE)
+    events += end_if_over(session, [send], now)
     session.flush()
     append_events(session, events)
-    return count == AT_ONCE, send.finished_at is not None
+    return count == SETTLED_AT_ONCE, send.finished_at is not None
 
 
 def _find_late(session: Session, send: SendRow, now: datetime) -> MessageError | None:

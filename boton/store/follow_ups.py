@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import bindparam, select, update
@@ -48,10 +49,10 @@ def cancel_answered(session: Session, chat_id: str, at: datetime, now: datetime)
             end(row, now, done=False)
 
 
-def cancel_planned(session: Session, conversation_id: str, now: datetime, *, promises: bool) -> None:
-    """A conversation has ended. promises: nor is what the bot promised."""
+def cancel_planned(session: Session, conversation_ids: Sequence[str], now: datetime, *, promises: bool) -> None:
+    """These conversations have ended. promises: nor is what the bot promised."""
     kept = () if promises else (col(FollowUpRow.text).is_(None),)
-    _end(session, _CANCELLED, now, col(FollowUpRow.conversation_id) == conversation_id, *kept)
+    _end(session, _CANCELLED, now, col(FollowUpRow.conversation_id).in_(conversation_ids), *kept)
 
 
 def find_due(session: Session, chat_id: str, business: BusinessRow, now: datetime) -> FollowUpRow | None:

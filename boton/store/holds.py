@@ -16,10 +16,11 @@ from sqlmodel import Session, col
 from boton.domain.chats import AnswerDecision
 from boton.domain.holds import RESTORED, SWITCHED, Held, HeldKind
 from boton.domain.messages import MessageStatus
+from boton.domain.sends import SendStatus
 from boton.errors import Conflict
 from boton.ports import Page
 from boton.store.columns import UtcDateTime
-from boton.store.ending import lock_sends, resume
+from boton.store.ending import SETTLED_AT_ONCE, cancel_some, lock_sends, resume
 from boton.store.engine import Database
 from boton.store.meta import RESTORED_KEY
 from boton.store.numbers import fetch_active
@@ -59,17 +60,13 @@ class SqlHoldStore:
         Conflict where a business has no number.
         """
         await self._db.read(lambda session: _check_numbers(session, held))
-        for ids in _in_pieces(_of_kind(held, HeldKind.SEND)):
-            while await self._db.write(partial(_resume_sends, now, ids)):
-                pass
+        await self._change_sends(held, _AT_ONCE, partial(_resume_sends, now))
         await self._change(held, HeldKind.REMINDER, partial(_resume_reminders, now))
         await self._change(held, HeldKind.CHAT, partial(_resume_answers, now))
 
     async def cancel(self, held: Sequence[Held], now: datetime) -> None:
         """None of it is ever sent, nor answered, but for what has ended since it was listed."""
-        for send in _of_kind(held, HeldKind.SEND):
-            with suppress(Conflict):
-                await self._sends.cancel_send(send.business_id, send.id, now)
+        await self._change_sends(held, SETTLED_AT_ONCE, partial(_cancel_sends, now))
         for reminder in _of_kind(held, HeldKind.REMINDER):
             with suppress(Conflict):
                 await self._cancel_reminder(reminder, now)
@@ -80,6 +77,16 @@ class SqlHoldStore:
         cancelled = await self._reminders.cancel_reminder(held.business_id, held.id, now)
         for send_id in cancelled.queued_sends:
             await self._sends.cancel_send(held.business_id, send_id, now)
+
+    async def _change_sends(
+        self, held: Sequence[Held], most: int, change: Callable[[Sequence[str], Session], bool]
+    ) -> None:
+        """Those with `most` messages in each transaction, likewise; a larger one again and again while there is more
+        of it, as `change` says.
+        """
+        for ids in _in_pieces(_of_kind(held, HeldKind.SEND), most):
+            while await self._db.write(partial(change, ids)):
+                pass
 
     async def _change(
         self, held: Sequence[Held], kind: HeldKind, change: Callable[[Sequence[str], Session], None]
@@ -94,15 +101,15 @@ def _of_kind(held: Sequence[Held], kind: HeldKind) -> list[Held]:
     return [one for one in held if one.kind is kind]
 
 
-def _in_pieces(sends: Sequence[Held]) -> list[list[str]]:
-    """Their ids, piece by piece: of one business each, and of few messages, unless it is a single send."""
+def _in_pieces(sends: Sequence[Held], most: int) -> list[list[str]]:
+    """Their ids, piece by piece: of one business each, and of `most` messages, unless it is a single send."""
     pieces: list[list[str]] = []
     business_id, room = "", 0
     for send in sorted(sends, key=lambda one: (one.business_id, one.id)):
         size = max(send.messages, 1)
         if send.business_id != business_id or size > room:
             pieces.append([])
-            business_id, room = send.business_id, _AT_ONCE
+            business_id, room = send.business_id, most
         pieces[-1].append(send.id)
         room -= size
     return pieces
@@ -222,6 +229,12 @@ def _resume_sends(now: datetime, ids: Sequence[str], session: Session) -> bool:
         resume(send, now)
         send.next_step_at = now - _OVERDUE
     return False
+
+
+def _cancel_sends(now: datetime, ids: Sequence[str], session: Session) -> bool:
+    """Also those that were resumed since they were listed."""
+    unfinished = col(SendRow.status) != SendStatus.FINISHED.value
+    return cancel_some(session, lock_sends(session, col(SendRow.id).in_(ids) & unfinished), now)
 
 
 def _resume_reminders(now: datetime, ids: Sequence[str], session: Session) -> None:

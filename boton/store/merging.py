@@ -71,8 +71,7 @@ def settle_customers(session: Session, business_id: str, customers: Sequence[Cus
     settled = Settled()
     for customer in several:
         _merge_all(session, customer, now, settled)
-    for send in sends:
-        settled.events += end_if_over(session, send, now)
+    settled.events += end_if_over(session, sends, now)
     _show_numbers(session, customers)
     note_names(session, business_id, customers)
     return settled

@@ -20,18 +20,14 @@ from boton.store.aliases import ensure_chats, find_with_chats, select_with_chats
 from boton.store.bulk import insert_bulk
 from boton.store.contacts import introduce
 from boton.store.ending import (
-    AT_ONCE,
-    cancel,
-    cancel_queued,
+    cancel_some,
     count_messages,
-    end_if_over,
     lock_send,
     pause,
     resume,
 )
 from boton.store.engine import Database
 from boton.store.estimating import estimate, estimate_rest
-from boton.store.events import append_events
 from boton.store.idempotency import claim_key, find_answer
 from boton.store.numbers import Number, fetch_active
 from boton.store.retiring import move_some
@@ -207,13 +203,7 @@ def _resume(session: Session, business_id: str, send_id: str, now: datetime) -> 
 
 def _cancel(session: Session, business_id: str, send_id: str, now: datetime) -> bool:
     """One piece of it; whether there is more to be cancelled."""
-    send = lock_send(session, business_id, send_id)
-    cancel(send, now)
-    count, events = cancel_queued(session, send, now, AT_ONCE)
-    events += end_if_over(session, send, now)
-    session.flush()
-    append_events(session, events)
-    return count == AT_ONCE
+    return cancel_some(session, [lock_send(session, business_id, send_id)], now)
 
 
 def _wake_waiting(session: Session, business_id: str, now: datetime) -> list[Send]:

@@ -154,14 +154,27 @@ def end_conversation(
     conversation = session.get(ConversationRow, conversation_id) if conversation_id else None
     if conversation is None or conversation.ended_at is not None:
         return []
+    told = close_conversation(chat, conversation, status, outcome, now, summary)
+    cancel_planned(session, [conversation.id], now, promises=status is not ConversationStatus.DONE)
+    return [told]
+
+
+def close_conversation(
+    chat: ChatRow,
+    conversation: ConversationRow,
+    status: ConversationStatus,
+    outcome: ConversationOutcome | None,
+    now: datetime,
+    summary: str | None = None,
+) -> NewEvent:
+    """The same for one that has not ended; what is planned for it is the caller's to cancel."""
     conversation.status, conversation.outcome = status.value, outcome.value if outcome else None
     conversation.ended_at, conversation.summary = now, summary
     if chat.conversation_id == conversation.id:
         chat.conversation_id = None
-    cancel_planned(session, conversation.id, now, promises=status is not ConversationStatus.DONE)
     data: dict[str, Any] = {"conversationId": conversation.id, "jid": chat.jid, "status": status.value}
     data |= {"outcome": conversation.outcome, "summary": summary, "reference": conversation.reference}
-    return [NewEvent(business_id=chat.business_id, type=EventType.CONVERSATION_ENDED, at=now, data=data)]
+    return NewEvent(business_id=chat.business_id, type=EventType.CONVERSATION_ENDED, at=now, data=data)
 
 
 def end_failed_opening(session: Session, chat: ChatRow, row: MessageRow, now: datetime) -> list[NewEvent]:

@@ -16,7 +16,8 @@ from boton.errors import Conflict, NotFound
 from boton.ports import Idle, Page
 from boton.store.ending import cancel, cancel_queued, end_if_over, lock_send
 from boton.store.engine import Database
-from boton.store.tables import ConversationRow, SendRow
+from boton.store.follow_ups import promise
+from boton.store.tables import ConversationRow, FollowUpRow, SendRow
 from tests.store.builders import NOW, a_business, at
 from tests.store.stage import NUMBER, OTHER, Stage, not_sent, numbers, sent, set_stage, typed, unconfirmed
 
@@ -177,8 +178,8 @@ async def test_what_a_crash_left_queued_is_cancelled_later(database: Database) -
     def crash_after_the_first(session: Session) -> tuple[int, int]:
         send = lock_send(session, stage.business.id, accepted.send.id)
         cancel(send, NOW)
-        count, _ = cancel_queued(session, send, NOW, 2)
-        return count, len(end_if_over(session, send, NOW))
+        count, _ = cancel_queued(session, [send], NOW, 2)
+        return count, len(end_if_over(session, [send], NOW))
 
     assert await database.write(crash_after_the_first) == (2, 0)
     left = await _fetch(stage, accepted)
@@ -193,14 +194,28 @@ async def test_dialogue_that_was_never_opened_ends_and_an_open_one_goes_on(datab
     briefs = await stage.turns.open_openings([one.message_id for one in accepted.recipients], NOW)
     await stage.close_turn(briefs[0])
     await stage.record(sent(await stage.claim(accepted.send.id)))
+    for one in accepted.recipients:
+        await _promise(stage, one.conversation_id)
     await _cancel(stage, accepted, at(5))
     rows = {row.id: row for row in await stage.all(ConversationRow)}
     opened, never = (rows[one.conversation_id or ""] for one in accepted.recipients)
     assert (opened.status, opened.ended_at) == (ConversationStatus.WAITING, None)
     assert (never.status, never.ended_at) == (ConversationStatus.CANCELLED, at(5))
     assert [event.data["conversationId"] for event in await stage.told(EventType.CONVERSATION_ENDED)] == [never.id]
+    promised = {row.conversation_id: row.status for row in await stage.all(FollowUpRow)}
+    assert promised == {opened.id: "pending", never.id: "cancelled"}
     assert (await stage.chat()).conversation_id == opened.id
     assert await stage.close_turn(briefs[1]) == []
+
+
+async def _promise(stage: Stage, conversation_id: str | None) -> None:
+    """What the bot means to write in this conversation later."""
+
+    def add(session: Session) -> None:
+        conversation = session.get_one(ConversationRow, conversation_id)
+        promise(session, conversation, at(3600), "¿Y?", NOW)
+
+    await stage.database.write(add)
 
 
 # -------------------------------------------------------------------- what cannot be

@@ -606,6 +606,53 @@ async def test_resuming_that_was_interrupted_is_done_again_and_repeats_nothing(
     assert {row.connection_id for row in await stage.messages()} == {phone.connection.id}
 
 
+async def test_many_held_sends_are_cancelled_in_few_transactions(database: Database) -> None:
+    stage = await set_stage(database)
+    small = [await stage.accept(number) for number in numbers(40)]
+    opening = await stage.accept(kind=SendKind.INSTRUCTION)
+    bulk = await stage.accept(*numbers(1100))
+    begun, leaving = await stage.accept(*numbers(2)), await stage.accept(*numbers(2))
+    await stage.record(sent(await stage.claim(begun.send.id)))
+    attempt = await stage.claim(leaving.send.id)
+    await switched(stage)
+    counted = Counted(database, most=8)
+    await SqlHoldStore(counted).cancel(await SqlHoldStore(database).list_held(), at(60))
+    rows = {row.id: row for row in await stage.all(SendRow)}
+    assert {(row.status, row.hold) for row in rows.values()} == {(SendStatus.CANCELLED.value, None)}
+    left = rows.pop(leaving.send.id)
+    assert (left.finished_at, left.next_step_at) == (None, at(60)), "its link records the attempt"
+    assert {(row.finished_at, row.next_step_at) for row in rows.values()} == {(at(60), at(60))}
+    cancelled = [(one.send.id, {"cancelled": 1}) for one in (*small, opening)]
+    cancelled += [(bulk.send.id, {"cancelled": 1100}), (begun.send.id, {"sent": 1, "cancelled": 1})]
+    finished = await stage.told(EventType.SEND_FINISHED)
+    assert [(event.data["sendId"], event.data["counts"]) for event in finished] == cancelled
+    (dialogue,) = await stage.told(EventType.CONVERSATION_ENDED)
+    assert dialogue.data["conversationId"] == opening.recipients[0].conversation_id
+    await stage.record(sent(attempt), now=at(70))
+    last = (await stage.told(EventType.SEND_FINISHED))[-1]
+    assert (last.data["sendId"], last.data["counts"]) == (leaving.send.id, {"sent": 1, "cancelled": 1})
+
+
+@pytest.mark.parametrize("dies_after", range(1, 6))
+async def test_cancelling_that_was_interrupted_is_done_again_and_tells_nothing_twice(
+    database: Database, dies_after: int
+) -> None:
+    stage = await set_stage(database)
+    sends = [await stage.accept(*numbers(count)) for count in (1, 700, 1)]
+    await switched(stage)
+    holds = SqlHoldStore(database)
+    held = await holds.list_held()
+    with suppress(ConnectionError):
+        await SqlHoldStore(Counted(database, most=dies_after)).cancel(held, at(60))
+    for one in (held, held, await holds.list_held()):
+        await holds.cancel(one, at(90))
+    assert await holds.list_held() == []
+    assert {row.status for row in await stage.messages()} == {MessageStatus.CANCELLED.value}
+    finished = await stage.told(EventType.SEND_FINISHED)
+    assert [event.data["sendId"] for event in finished] == [one.send.id for one in sends]
+    assert [event.data["counts"] for event in finished] == [{"cancelled": count} for count in (1, 700, 1)]
+
+
 @pytest.mark.parametrize("decide", [SqlHoldStore.resume, SqlHoldStore.cancel], ids=["resumed", "cancelled"])
 async def test_what_ended_since_it_was_listed_stops_no_other(database: Database, decide: Any) -> None:
     """Two do it at once, or one again who got no answer."""
