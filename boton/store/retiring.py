@@ -54,21 +54,22 @@ def retire(session: Session, row: ConnectionRow, reason: str, now: datetime) -> 
         session.delete(pairing)
     events = change_status(row, ConnectionStatus.STOPPED, reason, now)
     session.flush()
-    _hold_queue(session, row.id, now)
+    _hold_queue(session, row, now)
     return events
 
 
-def _hold_queue(session: Session, connection_id: str, now: datetime) -> None:
+def _hold_queue(session: Session, row: ConnectionRow, now: datetime) -> None:
     """Sends, reminders, and what the bot owes, as after a restore; what is on its way is its link's to record. Locked
-    in the order in which claims lock.
+    in the order in which claims lock. It owes answers also to what came over the numbers before this one.
     """
-    of_send, of_message = col(SendRow.connection_id) == connection_id, col(MessageRow.connection_id) == connection_id
+    of_send = col(SendRow.connection_id) == row.id
+    of_message = _LEFT & (col(MessageRow.business_id) == row.business_id)
     lock_sends_ahead(session, of_send & UNFINISHED)
     lock_ahead(session, col(ChatRow.id).in_(_chats_owed(of_message)))
     holding.hold_sends(session, SWITCHED, of_send)
-    holding.hold_reminders(session, SWITCHED, col(ReminderRow.connection_id) == connection_id)
+    holding.hold_reminders(session, SWITCHED, col(ReminderRow.connection_id) == row.id)
     holding.suspend_answers(session, of_message)
-    dialogues = select(col(ConversationRow.id)).where(col(ConversationRow.connection_id) == connection_id)
+    dialogues = select(col(ConversationRow.id)).where(col(ConversationRow.connection_id) == row.id)
     holding.cancel_follow_ups(session, now, col(FollowUpRow.conversation_id).in_(dialogues))
     take_back_drafts(session, now, of_message)
 

@@ -542,6 +542,26 @@ async def test_what_the_bot_could_not_answer_with_a_newer_message_is_left_to_the
     assert {row.answer for row in await phone.messages()} == {AnswerDecision.FAILED.value}
 
 
+@pytest.mark.parametrize("resumed", [True, False], ids=["resumed", "answered anew with what came over the next one"])
+async def test_what_came_over_an_earlier_number_is_held_again_with_the_next_one(
+    database: Database, resumed: bool
+) -> None:
+    stage = await set_stage(database, bot_new_chats=True)
+    await stage.receive(incoming("¿cuánto sale?"))
+    phone = await switched(stage)
+    holds = SqlHoldStore(database)
+    if resumed:
+        await holds.resume(await holds.list_held(), at(60))
+    else:
+        await phone.receive(incoming("¿hola?", when=at(60)), now=at(60))
+        await phone.answer(now=at(61))
+        await phone.receive(incoming("¿están?", when=at(62)), now=at(62))
+    assert (await phone.look(now=at(63))).state == "think"
+    await link(stage, back(stage))
+    assert (await stage.look(now=at(100))).state == "rest"
+    assert {row.answer for row in await stage.messages() if row.answer} == {AnswerDecision.SUSPENDED.value}
+
+
 async def claimed(stage: Stage, message_id: str, seconds: float) -> Attempt:
     attempt = await stage.claim_message(message_id, now=at(seconds))
     assert attempt is not None
