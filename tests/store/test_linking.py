@@ -604,6 +604,18 @@ async def test_many_held_sends_are_resumed_in_few_transactions(database: Databas
     assert len(queued) == 40 + 1100 + 1
 
 
+async def test_each_business_is_resumed_over_its_own_number(database: Database) -> None:
+    """An operator resumes everybody's at once, in whatever order it was accepted."""
+    stages = [await set_stage(database) for _ in range(2)]
+    sends = [await stage.accept(number) for number in numbers(2) for stage in stages]
+    phones = [await switched(stage, phone) for stage, phone in zip(stages, (PHONE, "5491150000002"), strict=True)]
+    await SqlHoldStore(database).resume(await SqlHoldStore(database).list_held(), at(60))
+    own = {phone.business.id: phone.connection.id for phone in phones}
+    rows = [*await phones[0].all(SendRow), *await phones[0].messages()]
+    assert len(rows) == 2 * len(sends)
+    assert all(row.connection_id == own[row.business_id] for row in rows)
+
+
 @pytest.mark.parametrize("dies_after", range(1, 5))
 async def test_resuming_that_was_interrupted_is_done_again_and_repeats_nothing(
     database: Database, dies_after: int
