@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from boton.cli.children import Streams, describe_end, signal_group, spawn
+from boton.cli.children import Streams, bury_adopted, describe_end, signal_group, spawn
 from boton.cli.locks import FileLock
 from boton.cli.logs import LogFile
 from boton.cli.obstacles import OBSTACLE_EXIT, Obstacle
@@ -111,10 +111,13 @@ class Supervisor:
         return None
 
     def kill(self) -> None:
-        """SIGKILL to everything that still lives."""
+        """SIGKILL to everything that still lives, before any of it is waited for."""
         self._stopping = True
         for kept in self._kept.values():
-            kept.kill()
+            kept.strike()
+        deadline = time.monotonic() + _STRAY_SECONDS
+        for kept in self._kept.values():
+            kept.bury(deadline)
 
     def _look_at(self, kept: _Kept) -> None:
         name = kept.spec.name
@@ -213,23 +216,26 @@ class _Kept:
     def finish(self) -> None:
         """Waits a moment for what the process itself had started, then kills the rest."""
         if not self.runs():
-            self._await_group()
-        self.kill()
+            self._await_group(time.monotonic() + _STRAY_SECONDS)
+        self.strike()
+        self.bury(time.monotonic() + _STRAY_SECONDS)
 
-    def kill(self) -> None:
-        """Until nothing of it is left; where nobody buries what it had started, not for long."""
+    def strike(self) -> None:
         self._restart_at = None
         if self._group is not None:
             signal_group(self._group, signal.SIGKILL)
+
+    def bury(self, deadline: float) -> None:
+        """Until nothing of it is left; where nobody buries what it had started, until then."""
         if self.process is not None:
             self.process.wait()
             self.process = None
-        self._await_group()
+        self._await_group(deadline)
         self._group = None
 
-    def _await_group(self) -> None:
-        deadline = time.monotonic() + _STRAY_SECONDS
+    def _await_group(self, deadline: float) -> None:
         while self._group is not None and signal_group(self._group, 0) and time.monotonic() < deadline:
+            bury_adopted(self._group)
             time.sleep(0.05)
 
 

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 from boton.cli.locks import take_lock
@@ -142,6 +143,41 @@ def test_what_a_child_started_itself_is_gone_too(shell: Shell) -> None:
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=SECONDS)
     assert is_gone(int(grandchild.read_text()))
+
+
+def test_orphans_of_the_killed_are_buried_in_a_container_too(shell: Shell) -> None:
+    process = _start(shell, f"a=sleep 1000 & {SLEEP}", "b=sleep 0.3; exit 2", settled=False, ADOPTS="yes")
+    process.communicate(timeout=SECONDS)
+    assert process.returncode == 2
+
+
+_LEAVES_A_ZOMBIE = """
+import os, pathlib, time
+if os.fork() == 0:
+    if os.fork() == 0:
+        time.sleep(1000)
+    os.setpgid(0, 0)
+    pathlib.Path("parent.new").write_text(str(os.getpid()))
+    os.rename("parent.new", "parent")
+time.sleep(1000)
+"""
+
+
+def test_all_are_killed_before_one_of_them_is_waited_for(shell: Shell) -> None:
+    """A process that `a` had started has a parent elsewhere, which does not bury it."""
+    (shell.home / "a.py").write_text(_LEAVES_A_ZOMBIE)
+    parent = shell.home / "parent"
+    ready = f"until [ -e {parent} ]; do sleep 0.05; done; exit 2"
+    python = f"cd {shell.home}; exec {sys.executable} a.py"
+    process = _start(shell, f"a={python}", f"b={SLEEP}", f"c={ready}", settled=False, ADOPTS="yes")
+    pids = _await_pids(shell, "a", "b")
+    wait_until(parent.exists)
+    try:
+        wait_until(lambda: is_gone(pids["b"]))
+        assert process.poll() is None
+    finally:
+        os.kill(int(parent.read_text()), signal.SIGKILL)
+        process.communicate(timeout=SECONDS)
 
 
 def test_a_killed_supervisor_leaves_no_child_and_no_lock(shell: Shell) -> None:
