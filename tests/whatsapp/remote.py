@@ -27,6 +27,9 @@ SendMessage: Error sending to 5491138620812@s.whatsapp.net
 """
 ADDRESS = "PLAYED_WIRE"
 _KEY = b"boton"
+_BACKLOG = 1000
+"""Of connections at once; of one too many the caller waits in vain for the first word (the default is 1)."""
+
 _BUFFER = 100
 """Events that the library holds for us; when it is full, the library reads nothing more."""
 
@@ -109,7 +112,7 @@ class _Server:
         self._networks = networks
         self._sessions: dict[int, _FarSession] = {}
         self._tokens = count(1)
-        self._listener = Listener(("127.0.0.1", 0))
+        self._listener = Listener(("127.0.0.1", 0), backlog=_BACKLOG)
         self.port = self._listener.address[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
