@@ -93,10 +93,13 @@ async def test_ten_thousand_recipients_are_the_most(tenant: Tenant) -> None:
 
 
 async def test_ten_thousand_recipients_do_not_keep_others_waiting(tenant: Tenant) -> None:
-    """What counts is how long the event loop's own thread works without a pause: CPU time, whatever else runs. The best
-    of three, because a collection of garbage walks through what all tests before this one have left.
+    """What counts is how long the event loop's own thread works without a pause: CPU time, whatever else runs. Tried
+    three times, because a collection of garbage walks through what all tests before this one have left.
     """
-    assert min([await _longest_stretch(tenant) for _ in range(3)]) < 0.1
+    stretches = [await _longest_stretch(tenant)]
+    while stretches[-1] >= 0.1:
+        assert len(stretches) < 3, stretches
+        stretches.append(await _longest_stretch(tenant))
 
 
 async def _longest_stretch(tenant: Tenant) -> float:
