@@ -94,7 +94,7 @@ async def test_ten_thousand_recipients_are_the_most(tenant: Tenant) -> None:
 
 async def test_ten_thousand_recipients_do_not_keep_others_waiting(tenant: Tenant) -> None:
     """What counts is how long the event loop's own thread works without a pause: CPU time, whatever else runs. Tried
-    three times, because a collection of garbage walks through what all tests before this one have left.
+    three times, because a collection of garbage may have to walk through what all tests before this one have left.
     """
     stretches = [await _longest_stretch(tenant)]
     while stretches[-1] >= 0.1:
